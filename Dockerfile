@@ -1,0 +1,49 @@
+# Built by `make image`; works with and without BuildKit.
+
+FROM rust:1.95-bookworm AS builder
+WORKDIR /build
+
+# The dependencies are compiled against an empty crate first.
+# That layer is reused for as long as the manifest and the lock file stay the same.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked --bin mutt-remediation \
+    && rm -r src
+
+# A copied file keeps its time, which is older than the empty crate's: without the touch cargo would call it built.
+COPY src src
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked --bin mutt-remediation
+
+
+# glibc, libgcc and the CA certificates; no shell, no package manager.
+FROM gcr.io/distroless/cc-debian12:nonroot
+
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mutt-remediation" \
+      org.opencontainers.image.description="Drains MUTT's dead-letter queue: replays what can be replayed, sets the rest aside, loses nothing" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=builder /build/target/release/mutt-remediation /usr/local/bin/mutt-remediation
+
+# By default glibc may open eight heaps a core, and what one thread frees there another cannot use.
+ENV MALLOC_ARENA_MAX=2
+
+# Numeric, because Kubernetes cannot check runAsNonRoot against a name.
+USER 65532:65532
+
+# Metrics, health.
+EXPOSE 8086 8087
+
+STOPSIGNAL SIGTERM
+
+# The binary asks its own /health: there is no shell and no curl to do it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
+    CMD ["/usr/local/bin/mutt-remediation", "healthcheck"]
+
+ENTRYPOINT ["/usr/local/bin/mutt-remediation"]

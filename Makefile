@@ -1,0 +1,39 @@
+# `make` lists what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check bench image clean
+
+# The release that `make image` labels the image with.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the other targets need (Debian and its kin)
+	.ci/setup
+
+build: ## the release binary, target/release/mutt-remediation
+	cargo build --release --locked
+
+demo: ## thousands of dead letters, an outage and a recovery, on a throw-away Redis
+	@.ci/setup demo
+	cargo build --release --locked
+	@cargo run --release --locked --quiet -- demo
+
+test: ## all tests, on real Redis servers that they start themselves
+	@.ci/setup test
+	cargo test --locked
+
+check: ## format, lints, documentation, dependencies, manifests, links
+	.ci/check
+
+bench: ## messages a second, beside the Python worker's way
+	@.ci/setup demo
+	cargo bench --locked --bench drain
+
+image: ## the container image, mutt-remediation:VERSION
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .
+
+clean: ## remove everything that was built
+	cargo clean

@@ -1,0 +1,201 @@
+//! The composition root: from a configuration to running loops. Knows everything, decides nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::background::{Died, Loops, Pulse};
+use crate::config::Config;
+use crate::dlq::redis::Queue;
+use crate::drain::{Drain, DrainConfig};
+use crate::health::Gate;
+use crate::health::probe::Probe;
+use crate::http::{self, BindError, HealthState};
+use crate::link::{self, Link};
+use crate::metrics::Metrics;
+use crate::settings::{self, Settings};
+use crate::survey::{self, Reach, SurveyConfig};
+
+/// How long the loops may take to end; what they then have in flight is safe, it is only not
+/// reported. Together with the listeners' moment this stays below ten seconds.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Why the app cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate file cannot be used, or the address is wrong.
+    #[error("the connection to Redis cannot be set up")]
+    Redis(#[source] link::Error),
+    /// The HTTP client for the probe.
+    #[error("the probe of Moogsoft cannot be set up")]
+    Probe(#[source] reqwest::Error),
+    /// A metric's name is taken, which is a mistake in the program.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[source] prometheus::Error),
+    /// The operating system does not tell a listener's address.
+    #[error("a listener has no address")]
+    Address(#[source] std::io::Error),
+}
+
+/// Why a running app ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A loop that should run for ever did not.
+    #[error(transparent)]
+    Died(#[from] Died),
+}
+
+/// Everything in place, listeners bound, nothing running yet.
+#[derive(Debug)]
+pub struct App {
+    health: (TcpListener, SocketAddr),
+    metrics_listener: (TcpListener, SocketAddr),
+    drain: Drain,
+    survey: SurveyConfig,
+    settings: watch::Sender<Settings>,
+    dynamic: bool,
+    metrics: Metrics,
+}
+
+impl App {
+    /// Binds the listeners and builds all parts. Redis and Moogsoft need not be up.
+    ///
+    /// # Errors
+    /// [`StartError`] says which part and why.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Exactly one TLS provider; a second call finds it installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Link::new(config.redis.clone()).check().map_err(StartError::Redis)?;
+        let probe_timeout = config.probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
+        let probe = config.probe.map(Probe::new).transpose().map_err(StartError::Probe)?;
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
+        settings::keys().for_each(|key| metrics.settings.key(key));
+        metrics.settings.enabled(config.settings.enabled);
+
+        let health = bound(http::bind(config.health_port, "HEALTH_PORT_REMEDIATION").await?)?;
+        let metrics_listener =
+            bound(http::bind(config.metrics_port, "METRICS_PORT_REMEDIATION").await?)?;
+
+        let survey = SurveyConfig {
+            redis: config.redis.clone(),
+            dlqs: vec![
+                config.lists.source.clone(),
+                config.lists.dead.clone(),
+                config.moog_dlq,
+            ],
+            queues: vec![config.lists.target.clone(), config.alert_queue],
+        };
+        for name in &survey.dlqs {
+            metrics.survey.dlq_depth(name, 0);
+        }
+        for name in &survey.queues {
+            metrics.survey.queue_depth(name, 0);
+        }
+        // A batch is a probe, a peek and a commit, each perhaps over a new connection.
+        let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
+        let (settings, following) = watch::channel(config.settings);
+        let drain = Drain {
+            config: DrainConfig {
+                batch_max_bytes: config.batch_max_bytes,
+                stamp: config.stamp,
+                required_fields: config.required_fields,
+                patience,
+            },
+            settings: following,
+            gate: Gate::new(probe),
+            queue: Queue::new(config.redis, config.lists),
+            metrics: metrics.drain.clone(),
+            health_metrics: metrics.health.clone(),
+            pulse: Pulse::new(patience),
+        };
+        Ok(Self {
+            health,
+            metrics_listener,
+            drain,
+            survey,
+            settings,
+            dynamic: config.dynamic,
+            metrics,
+        })
+    }
+
+    /// Address of `/health` and `/ready`.
+    #[must_use]
+    pub fn health_address(&self) -> SocketAddr {
+        self.health.1
+    }
+
+    /// Address of `/metrics`.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_listener.1
+    }
+
+    /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
+    /// probes are answered until the end.
+    ///
+    /// # Errors
+    /// When a loop dies.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let (reach, seen) = watch::channel(Reach::Unknown);
+        let closing = CancellationToken::new();
+        let health = http::health_routes(HealthState {
+            pulse: self.drain.pulse.clone(),
+            reach: seen,
+            shutdown: shutdown.clone(),
+        });
+        let metrics = http::metrics_routes(self.metrics.clone());
+        let mut listeners = Loops::default();
+        listeners.spawn("health", http::serve(self.health.0, health, closing.clone()));
+        listeners.spawn("metrics", http::serve(self.metrics_listener.0, metrics, closing.clone()));
+
+        let mut loops = Loops::default();
+        let redis = self.survey.redis.clone();
+        loops.spawn(
+            "survey",
+            survey::run(self.survey, reach, self.metrics.survey, shutdown.clone()),
+        );
+        // The sender stays alive either way, or the drain would think that nothing changes anymore.
+        let _settings = if self.dynamic {
+            let watch = settings::watch::run(
+                redis,
+                self.settings,
+                self.metrics.settings,
+                shutdown.clone(),
+            );
+            loops.spawn("settings", watch);
+            None
+        } else {
+            Some(self.settings)
+        };
+        loops.spawn("drain", self.drain.run(shutdown.clone()));
+
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            died = loops.first_death() => return Err(died.into()),
+            died = listeners.first_death() => return Err(died.into()),
+        }
+        match timeout(GRACE, loops.all_ended()).await {
+            Ok(ended) => ended?,
+            Err(_) => tracing::warn!(
+                "a loop did not end in time; what it had in flight is safe, the next start sees how it ended"
+            ),
+        }
+        closing.cancel();
+        listeners.all_ended().await?;
+        Ok(())
+    }
+}
+
+fn bound(listener: TcpListener) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = listener.local_addr().map_err(StartError::Address)?;
+    Ok((listener, address))
+}

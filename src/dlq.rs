@@ -1,0 +1,157 @@
+//! The vocabulary of dead letters: what is peeked, what is moved where, and how a commit ends.
+//!
+//! Nothing here knows Redis; `dlq::redis` speaks to it, `dlq::envelope` reads a message.
+
+pub mod envelope;
+pub mod redis;
+
+use std::fmt;
+
+use crate::link;
+
+/// One message, byte for byte as it lay in the source list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry(pub Vec<u8>);
+
+/// The oldest entries of a source, and how many it held at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeked {
+    /// Number of messages in the source list, those peeked included.
+    pub depth: u64,
+    /// The oldest messages, oldest first.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a message is not replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It failed as often as `MAX_POISON_RETRIES` allows.
+    RetriesExhausted,
+    /// It is no JSON object, or one of its counters is no non-negative integer.
+    Malformed,
+    /// It lacks a field of `REPLAY_REQUIRED_FIELDS`; the alerter would discard it.
+    Incomplete,
+}
+
+impl Reason {
+    /// Every reason, for closed metric label sets.
+    pub const ALL: [Self; 3] = [Self::RetriesExhausted, Self::Malformed, Self::Incomplete];
+
+    /// The name used in metrics, logs and stamped messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Malformed => "malformed",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// The verdict on an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Back to work, to the left of the ingest queue.
+    Replay,
+    /// Parked, to the left of the dead list.
+    Dead(Reason),
+}
+
+impl Disposition {
+    /// Every disposition, for closed metric label sets.
+    pub const ALL: [Self; 4] = [
+        Self::Replay,
+        Self::Dead(Reason::ALL[0]),
+        Self::Dead(Reason::ALL[1]),
+        Self::Dead(Reason::ALL[2]),
+    ];
+
+    /// `replay` or `dead`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Dead(_) => "dead",
+        }
+    }
+
+    /// The reason's name; empty for a replay.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Replay => "",
+            Self::Dead(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One entry on its way: what must still lie in the source, and what arrives at the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer<'a> {
+    /// The bytes that were peeked.
+    pub entry: &'a Entry,
+    /// The bytes to push; `None` pushes the entry unchanged.
+    pub body: Option<Vec<u8>>,
+    /// Where to, and why.
+    pub disposition: Disposition,
+}
+
+impl Transfer<'_> {
+    /// The bytes that arrive at the destination.
+    #[must_use]
+    pub fn arriving(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or(&self.entry.0)
+    }
+}
+
+/// How a commit ended. Either way every message is in exactly one list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The whole batch was moved.
+    Moved {
+        /// Messages pushed to the replay target.
+        replayed: u64,
+        /// Messages pushed to the dead list.
+        dead: u64,
+    },
+    /// The source's tail was no longer what had been peeked; nothing was written.
+    Conflict,
+}
+
+/// A step at the queues that failed. After a failed commit the outcome is unknown to us, but not
+/// to Redis: the next peek shows it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading the tail of the source.
+    #[error("could not peek at {source_list}")]
+    Peek {
+        /// The list that was read.
+        source_list: String,
+        /// What Redis or the connection said.
+        source: link::Error,
+    },
+    /// Moving a batch.
+    #[error("could not commit a batch from {source_list}")]
+    Commit {
+        /// The list that was to be drained.
+        source_list: String,
+        /// What Redis or the connection said.
+        source: link::Error,
+    },
+}
+
+impl Error {
+    /// The failure underneath, for its reason and advice.
+    #[must_use]
+    pub fn link(&self) -> &link::Error {
+        match self {
+            Self::Peek { source, .. } | Self::Commit { source, .. } => source,
+        }
+    }
+}

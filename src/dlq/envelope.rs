@@ -1,0 +1,295 @@
+//! Reads a message's own counters, and writes the stamp, without touching any other byte.
+//!
+//! Pure and total: any bytes at all give an [`Envelope`] or [`Malformed`]. A general JSON value
+//! would re-spell numbers and reorder keys, so the members are looked at as raw text and the stamp
+//! is spliced into the original bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Failed attempts of the alerter; reset on replay, or the alerter dead-letters unseen.
+pub const RETRY_COUNT: &str = "_retry_count";
+/// Failed deliveries of the forwarder.
+pub const MOOG_RETRY_COUNT: &str = "_moog_retry_count";
+/// Replays by this worker so far.
+pub const REMEDIATION_COUNT: &str = "_remediation_count";
+/// Unix seconds of the last replay.
+pub const REMEDIATION_AT: &str = "_remediation_at";
+/// Why the message was parked.
+pub const REMEDIATION_REASON: &str = "_remediation_reason";
+/// Unix seconds of the parking.
+pub const REMEDIATION_DEAD_AT: &str = "_remediation_dead_at";
+
+/// A message that is a JSON object with sound counters.
+#[derive(Clone, Debug)]
+pub struct Envelope<'a> {
+    bytes: &'a [u8],
+    members: Members<'a>,
+    moog_retry_count: u64,
+    remediation_count: u64,
+}
+
+/// The bytes are no JSON object, or a counter is no non-negative integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not JSON, not an object, or not UTF-8.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// The counter of this name is a string, a float, negative or otherwise no count.
+    #[error("{0} is not a non-negative integer")]
+    BadCounter(&'static str),
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong with it; the bytes are never changed.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotAnObject)?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let mut members = json
+            .deserialize_map(MembersVisitor)
+            .map_err(|_| Malformed::NotAnObject)?;
+        json.end().map_err(|_| Malformed::NotAnObject)?;
+        members.locate(text);
+        Ok(Self {
+            bytes,
+            moog_retry_count: members.count(MOOG_RETRY_COUNT)?.unwrap_or(0),
+            remediation_count: members.count(REMEDIATION_COUNT)?.unwrap_or(0),
+            members: members.check_count(RETRY_COUNT)?,
+        })
+    }
+
+    /// How often this message has failed: the larger of the forwarder's count and ours.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.moog_retry_count.max(self.remediation_count)
+    }
+
+    /// Replays by this worker so far.
+    #[must_use]
+    pub fn remediation_count(&self) -> u64 {
+        self.remediation_count
+    }
+
+    /// Whether the top level has a member of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members.names.iter().any(|known| known == name)
+    }
+
+    /// `_correlation_id` for people, shortened and free of control characters; never a key.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<String> {
+        let id: String = serde_json::from_str(self.members.last("_correlation_id")?).ok()?;
+        Some(id.chars().filter(|c| !c.is_control()).take(128).collect())
+    }
+
+    /// Unix seconds since when this message has been around: the last replay, else its timestamp.
+    #[must_use]
+    pub fn since(&self) -> Option<i64> {
+        [REMEDIATION_AT, "timestamp"]
+            .iter()
+            .find_map(|name| unix_seconds(self.members.last(name)?))
+    }
+
+    /// The message as it goes back to work: counted, dated, with the alerter's count reset.
+    #[must_use]
+    pub fn stamped_for_replay(&self, now: i64) -> Vec<u8> {
+        let count = self.remediation_count.saturating_add(1);
+        self.splice(
+            &[
+                (REMEDIATION_COUNT, count.to_string()),
+                (REMEDIATION_AT, now.to_string()),
+            ],
+            &[(RETRY_COUNT, "0")],
+        )
+    }
+
+    /// The message as it is parked: why, and when.
+    #[must_use]
+    pub fn stamped_for_dead(&self, reason: &str, now: i64) -> Vec<u8> {
+        self.splice(
+            &[
+                (REMEDIATION_REASON, format!("\"{reason}\"")),
+                (REMEDIATION_DEAD_AT, now.to_string()),
+            ],
+            &[],
+        )
+    }
+
+    /// Sets `set` (replaced where present, else appended) and replaces `reset` where present.
+    fn splice(&self, set: &[(&str, String)], reset: &[(&str, &str)]) -> Vec<u8> {
+        let mut edits: Vec<(&Range<usize>, &str)> = Vec::new();
+        let mut appended = String::new();
+        for (name, value) in set {
+            let before = edits.len();
+            edits.extend(self.members.ranges(name).map(|range| (range, &**value)));
+            if edits.len() == before {
+                if !self.members.names.is_empty() || !appended.is_empty() {
+                    appended.push(',');
+                }
+                appended.push_str(&format!("\"{name}\":{value}"));
+            }
+        }
+        for (name, value) in reset {
+            edits.extend(self.members.ranges(name).map(|range| (range, *value)));
+        }
+        edits.sort_unstable_by_key(|(range, _)| range.start);
+
+        let mut out = Vec::with_capacity(self.bytes.len() + appended.len() + 24);
+        let mut at = 0;
+        for (range, value) in edits {
+            out.extend_from_slice(&self.bytes[at..range.start]);
+            out.extend_from_slice(value.as_bytes());
+            at = range.end;
+        }
+        out.extend_from_slice(&self.bytes[at..self.members.close]);
+        out.extend_from_slice(appended.as_bytes());
+        out.extend_from_slice(&self.bytes[self.members.close..]);
+        out
+    }
+}
+
+/// The names of the top level, and where the values that we know lie.
+#[derive(Clone, Debug, Default)]
+struct Members<'a> {
+    names: Vec<Cow<'a, str>>,
+    known: Vec<Member<'a>>,
+    /// Offset of the closing brace.
+    close: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Member<'a> {
+    name: &'static str,
+    raw: &'a str,
+    range: Range<usize>,
+}
+
+/// The members whose values are looked at; all others are only skipped over.
+const LOOKED_AT: [&str; 8] = [
+    RETRY_COUNT,
+    MOOG_RETRY_COUNT,
+    REMEDIATION_COUNT,
+    REMEDIATION_AT,
+    REMEDIATION_REASON,
+    REMEDIATION_DEAD_AT,
+    "timestamp",
+    "_correlation_id",
+];
+
+impl<'a> Members<'a> {
+    /// Turns the borrowed values into offsets: each is a part of `text`, so its address tells.
+    fn locate(&mut self, text: &'a str) {
+        let base = text.as_ptr() as usize;
+        for member in &mut self.known {
+            let start = member.raw.as_ptr() as usize - base;
+            member.range = start..start + member.raw.len();
+        }
+        // After a whole object only white space can follow, so the last brace closes it.
+        self.close = text.rfind('}').unwrap_or(text.len());
+    }
+
+    fn ranges(&self, name: &str) -> impl Iterator<Item = &Range<usize>> {
+        self.known
+            .iter()
+            .filter(move |member| member.name == name)
+            .map(|member| &member.range)
+    }
+
+    /// The value that counts when a name appears more than once: the last, as in Python.
+    fn last(&self, name: &str) -> Option<&'a str> {
+        let found = self.known.iter().rev().find(|member| member.name == name);
+        found.map(|member| member.raw)
+    }
+
+    fn count(&self, name: &'static str) -> Result<Option<u64>, Malformed> {
+        let Some(raw) = self.last(name) else {
+            return Ok(None);
+        };
+        if !raw.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Malformed::BadCounter(name));
+        }
+        // Only digits: what does not fit is larger than any limit.
+        Ok(Some(raw.parse().unwrap_or(u64::MAX)))
+    }
+
+    fn check_count(self, name: &'static str) -> Result<Self, Malformed> {
+        self.count(name)?;
+        Ok(self)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        // The key is compared decoded: "_retry\u005fcount" is the same member to every reader.
+        while let Some(Key(key)) = map.next_key()? {
+            match LOOKED_AT.iter().find(|name| **name == key) {
+                Some(name) => members.known.push(Member {
+                    name,
+                    raw: map.next_value::<&RawValue>()?.get(),
+                    range: 0..0,
+                }),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            members.names.push(key);
+        }
+        Ok(members)
+    }
+}
+
+/// A key that borrows from the input unless it is written with escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Unix seconds from a number, a numeric string or an RFC 3339 text; `None` for anything else.
+fn unix_seconds(raw: &str) -> Option<i64> {
+    let text: String = serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned());
+    if let Ok(seconds) = text.parse::<f64>() {
+        // 1e11 s is the year 5138; larger numbers are in milliseconds or nonsense.
+        #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
+        return (0.0..1e11).contains(&seconds).then_some(seconds as i64);
+    }
+    let instant: Result<jiff::Timestamp, _> = text.parse();
+    instant.ok().map(jiff::Timestamp::as_second).or_else(|| {
+        // Python's isoformat() leaves the zone out; MUTT's clocks run in UTC.
+        let naive: jiff::civil::DateTime = text.parse().ok()?;
+        let zoned = naive.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(zoned.timestamp().as_second())
+    })
+}

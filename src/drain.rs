@@ -1,0 +1,301 @@
+//! The drain: dead letters back to work, poison to its list, a batch at a time.
+//!
+//! A pass takes no input and repeats nothing; the next pass is the retry. It can be cancelled
+//! between batches, never inside a commit.
+
+pub mod classify;
+pub mod estimate;
+pub mod plan;
+pub mod report;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::background::{Backoff, Pulse};
+use crate::dlq::envelope::Envelope;
+use crate::dlq::redis::Queue;
+use crate::dlq::{self, Committed, Disposition};
+use crate::health::Gate;
+use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
+use crate::settings::Settings;
+use classify::Rules;
+use plan::{Plan, conserves, plan};
+use report::{Ended, Report};
+
+/// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
+/// work on the same end.
+const MAX_CONFLICTS: u32 = 3;
+
+/// The part of the settings that cannot change while running.
+#[derive(Clone, Debug)]
+pub struct DrainConfig {
+    /// Bytes in a batch, at most.
+    pub batch_max_bytes: u64,
+    /// Whether replays are stamped.
+    pub stamp: bool,
+    /// Fields without which a message is not replayed.
+    pub required_fields: Vec<String>,
+    /// How long one batch may take before the loop counts as stuck.
+    pub patience: Duration,
+}
+
+/// The drain loop and all that it works with.
+#[derive(Debug)]
+pub struct Drain {
+    /// Fixed settings.
+    pub config: DrainConfig,
+    /// Settings that may change at any time.
+    pub settings: watch::Receiver<Settings>,
+    /// Whether Moogsoft takes work.
+    pub gate: Gate,
+    /// The lists.
+    pub queue: Queue,
+    /// Metrics of the loop.
+    pub metrics: DrainMetrics,
+    /// Metrics of the gate.
+    pub health_metrics: HealthMetrics,
+    /// Shows that the loop turns.
+    pub pulse: Pulse,
+}
+
+impl Drain {
+    /// Runs a pass now and then one an interval, until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+        let mut before = None;
+        while !cancel.is_cancelled() {
+            let began = Instant::now();
+            let report = self.pass(&cancel).await;
+            self.tell(&report, before.as_ref());
+            let sooner = if report.ended.is_failure() {
+                Some(backoff.next())
+            } else {
+                backoff.reset();
+                None
+            };
+            before = Some(report.ended);
+            self.sleep(began, sooner, &cancel).await;
+        }
+    }
+
+    /// One pass: batch after batch until the settings, the gate or the queue end it.
+    pub async fn pass(&mut self, cancel: &CancellationToken) -> Report {
+        let began = Instant::now();
+        self.metrics.pass_began();
+        let mut report = Report::new(Ended::Empty);
+        report.ended = match self.drain(&mut report, cancel).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let reason = error.link().reason;
+                self.metrics.failed(reason.as_str());
+                report.failure = Some(error);
+                Ended::RedisError(reason)
+            }
+        };
+        if !matches!(report.ended, Ended::RedisError(_) | Ended::Interrupted) {
+            self.look_at_what_is_left(&mut report).await;
+        }
+        self.metrics.pass_ended(&report, began.elapsed());
+        report
+    }
+
+    async fn drain(
+        &mut self,
+        report: &mut Report,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, dlq::Error> {
+        // What bounces straight back must not keep the pass alive: it moves no more messages than
+        // the queue held when it began.
+        let mut remaining = None;
+        let mut conflicts = 0;
+        loop {
+            let settings = self.settings.borrow_and_update().clone();
+            self.pulse.expect_within(self.config.patience + settings.batch_pause);
+            if !settings.enabled {
+                return Ok(Ended::Disabled);
+            }
+            let verdict = tokio::select! {
+                () = cancel.cancelled() => return Ok(interrupted(report)),
+                verdict = self.gate.check() => verdict,
+            };
+            self.health_metrics.checked(&verdict);
+            if let Err(cause) = verdict.health {
+                return Ok(Ended::Unhealthy(cause));
+            }
+
+            let most = settings.batch_size.min(remaining.unwrap_or(u64::MAX));
+            let peeked = self.queue.peek(most, self.config.batch_max_bytes).await?;
+            let held = remaining.get_or_insert(peeked.depth);
+            if peeked.entries.is_empty() {
+                return Ok(if report.moved() > 0 { Ended::Drained } else { Ended::Empty });
+            }
+            let now = jiff::Timestamp::now().as_second();
+            let plan = plan(&peeked.entries, &self.rules(&settings), now);
+            debug_assert!(conserves(&peeked.entries, &plan));
+
+            match self.commit(&plan).await? {
+                Committed::Moved { replayed, dead } => {
+                    self.count(&plan);
+                    report.replayed += replayed;
+                    report.dead += dead;
+                    *held = held.saturating_sub(replayed + dead);
+                    conflicts = 0;
+                }
+                Committed::Conflict => {
+                    self.metrics.failed(CONFLICT);
+                    conflicts += 1;
+                }
+            }
+            report.batches += 1;
+            let last = *held == 0 || report.batches == settings.batches_per_cycle;
+            if conflicts == MAX_CONFLICTS || (conflicts > 0 && last) {
+                return Ok(Ended::Conflict);
+            }
+            if last {
+                return Ok(Ended::Drained);
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(interrupted(report)),
+                () = tokio::time::sleep(settings.batch_pause) => {}
+            }
+        }
+    }
+
+    fn rules(&self, settings: &Settings) -> Rules {
+        Rules {
+            max_poison_retries: settings.max_poison_retries,
+            stamp: self.config.stamp,
+            required_fields: self.config.required_fields.clone(),
+        }
+    }
+
+    async fn commit(&mut self, plan: &Plan<'_>) -> Result<Committed, dlq::Error> {
+        let began = Instant::now();
+        let committed = self.queue.commit(&plan.transfers).await?;
+        self.metrics.committed(began.elapsed());
+        Ok(committed)
+    }
+
+    fn count(&self, plan: &Plan<'_>) {
+        for disposition in Disposition::ALL {
+            self.metrics.message(disposition, plan.count(disposition));
+        }
+        for transfer in &plan.transfers {
+            if let Disposition::Dead(reason) = transfer.disposition {
+                let envelope = Envelope::read(&transfer.entry.0).ok();
+                let correlation_id = envelope.and_then(|envelope| envelope.correlation_id());
+                tracing::debug!(
+                    correlation_id,
+                    reason = reason.as_str(),
+                    bytes = transfer.entry.0.len(),
+                    "message moved to the dead list"
+                );
+            }
+        }
+    }
+
+    /// Reads depth and age of the oldest message, also where the gate was shut.
+    async fn look_at_what_is_left(&mut self, report: &mut Report) {
+        match self.queue.peek(1, 1).await {
+            Ok(peeked) => {
+                let oldest = peeked.entries.first();
+                let envelope = oldest.and_then(|entry| Envelope::read(&entry.0).ok());
+                report.depth = Some(peeked.depth);
+                report.oldest_since = envelope.and_then(|envelope| envelope.since());
+            }
+            Err(error) => tracing::debug!(error = %error.link(), "what is left cannot be read"),
+        }
+    }
+
+    /// One line per pass that moved something or changed the state, and what the operator must know.
+    fn tell(&self, report: &Report, before: Option<&Ended>) {
+        if report.moved() > 0 {
+            tracing::info!(
+                outcome = %report.ended,
+                replayed = report.replayed,
+                dead = report.dead,
+                batches = report.batches,
+                depth = report.depth,
+                "pass moved messages"
+            );
+        }
+        let changed = before != Some(&report.ended);
+        match (&report.ended, &report.failure) {
+            (_, Some(error)) if changed => tracing::error!(
+                reason = %error.link().reason,
+                error = %error.link(),
+                advice = error.link().reason.advice(),
+                "{error}"
+            ),
+            (Ended::Unhealthy(cause), _) if changed => tracing::warn!(
+                %cause,
+                depth = report.depth,
+                "moogsoft is unhealthy, the queue is left alone"
+            ),
+            (Ended::Conflict, _) if changed => tracing::warn!(
+                "the queue's tail changed before the commit: another worker or an operator is at work; nothing was written"
+            ),
+            (Ended::Disabled, _) if changed => tracing::warn!("remediation is switched off"),
+            (Ended::Drained | Ended::Empty, _) => {
+                if let Some(recovered) = before.and_then(recovered) {
+                    tracing::warn!("{recovered}");
+                }
+                tracing::debug!(outcome = %report.ended, "pass ended");
+            }
+            _ => tracing::debug!(outcome = %report.ended, "pass ended"),
+        }
+        let settings = self.settings.borrow().clone();
+        let time = report.depth.and_then(|depth| estimate::time_to_drain(depth, &settings));
+        self.metrics.estimate(time);
+        if let (Some(depth), Some(time)) = (report.depth, time)
+            && let Some(warning) = estimate::warning(depth, time, &settings)
+        {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Sleeps until the next pass is due. A changed interval moves the time, and switching on ends
+    /// the sleep.
+    async fn sleep(
+        &mut self,
+        began: Instant,
+        sooner: Option<Duration>,
+        cancel: &CancellationToken,
+    ) {
+        let enabled = self.settings.borrow_and_update().enabled;
+        loop {
+            let interval = self.settings.borrow().interval;
+            let due = match sooner {
+                Some(wait) => Instant::now() + wait.min(interval),
+                None => began + interval,
+            };
+            let left = due.saturating_duration_since(Instant::now());
+            self.pulse.expect_within(left + self.config.patience);
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep_until(due) => return,
+                Ok(()) = self.settings.changed() => {
+                    if self.settings.borrow().enabled && !enabled {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn interrupted(report: &Report) -> Ended {
+    if report.moved() > 0 { Ended::Drained } else { Ended::Interrupted }
+}
+
+fn recovered(before: &Ended) -> Option<&'static str> {
+    match before {
+        Ended::Unhealthy(_) => Some("moogsoft is healthy again"),
+        Ended::RedisError(_) => Some("redis works again"),
+        Ended::Disabled => Some("remediation is switched on again"),
+        _ => None,
+    }
+}

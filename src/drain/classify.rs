@@ -1,0 +1,173 @@
+//! The verdict on one entry. Pure: bytes and rules in, disposition out.
+
+use crate::dlq::envelope::Envelope;
+use crate::dlq::{Disposition, Entry, Reason};
+
+/// What decides between replay and parking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A message that failed this often is parked; 0 parks everything.
+    pub max_poison_retries: u64,
+    /// False moves every message byte for byte.
+    pub stamp: bool,
+    /// Top-level fields without which the alerter discards a message; such a message is parked.
+    pub required_fields: Vec<String>,
+}
+
+/// The verdict, and the message as it was read where it could be.
+#[derive(Debug)]
+pub struct Classified<'a> {
+    /// What is to happen to it.
+    pub disposition: Disposition,
+    /// The readable message; `None` where it is malformed.
+    pub envelope: Option<Envelope<'a>>,
+}
+
+/// Decides what is to happen to an entry.
+#[must_use]
+pub fn classify<'a>(entry: &'a Entry, rules: &Rules) -> Classified<'a> {
+    let Ok(envelope) = Envelope::read(&entry.0) else {
+        return Classified {
+            disposition: Disposition::Dead(Reason::Malformed),
+            envelope: None,
+        };
+    };
+    let disposition = if envelope.retries() >= rules.max_poison_retries {
+        Disposition::Dead(Reason::RetriesExhausted)
+    } else if rules.required_fields.iter().all(|name| envelope.has(name)) {
+        Disposition::Replay
+    } else {
+        Disposition::Dead(Reason::Incomplete)
+    };
+    Classified {
+        disposition,
+        envelope: Some(envelope),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(bytes: &[u8]) -> Disposition {
+        let rules = Rules {
+            max_poison_retries: 3,
+            stamp: true,
+            required_fields: vec![],
+        };
+        classify(&Entry(bytes.to_vec()), &rules).disposition
+    }
+
+    #[test]
+    fn the_larger_of_both_counts_decides() {
+        let exhausted = Disposition::Dead(Reason::RetriesExhausted);
+        assert_eq!(verdict(br#"{"_moog_retry_count":2}"#), Disposition::Replay);
+        assert_eq!(verdict(br#"{"_moog_retry_count":3}"#), exhausted);
+        assert_eq!(verdict(br#"{"_remediation_count":3}"#), exhausted);
+        assert_eq!(
+            verdict(br#"{"_remediation_count":1,"_moog_retry_count":7}"#),
+            exhausted
+        );
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":99999999999999999999999}"#),
+            exhausted
+        );
+    }
+
+    #[test]
+    fn the_alerters_own_count_never_parks_a_message() {
+        assert_eq!(verdict(br#"{"_retry_count":400}"#), Disposition::Replay);
+    }
+
+    #[test]
+    fn what_is_no_object_or_miscounts_is_malformed() {
+        for bytes in [
+            &b""[..],
+            b"text",
+            b"[1,2]",
+            b"null",
+            b"17",
+            b"\"s\"",
+            b"{",
+            b"{}{}",
+            b"{} x",
+            b"\xff\xfe",
+            b"{\"a\":\"\xff\"}",
+            b"{'a':1}",
+            br#"{"_moog_retry_count":"3"}"#,
+            br#"{"_moog_retry_count":1.0}"#,
+            br#"{"_moog_retry_count":-1}"#,
+            br#"{"_moog_retry_count":null}"#,
+            br#"{"_moog_retry_count":true}"#,
+            br#"{"_moog_retry_count":1e2}"#,
+            br#"{"_remediation_count":[1]}"#,
+            br#"{"_retry_count":"x"}"#,
+        ] {
+            assert_eq!(
+                verdict(bytes),
+                Disposition::Dead(Reason::Malformed),
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn a_counter_inside_something_else_does_not_count() {
+        assert_eq!(
+            verdict(br#"{"a":{"_moog_retry_count":9},"b":"\"_remediation_count\":9"}"#),
+            Disposition::Replay
+        );
+    }
+
+    #[test]
+    fn of_two_counters_the_last_one_counts() {
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":9,"_moog_retry_count":1}"#),
+            Disposition::Replay
+        );
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":"x","_moog_retry\u005fcount":1}"#),
+            Disposition::Replay
+        );
+    }
+
+    #[test]
+    fn nesting_a_million_deep_is_read_without_recursion() {
+        let deep = [vec![b'['; 1_000_000], vec![b']'; 1_000_000]].concat();
+        assert_eq!(verdict(&deep), Disposition::Dead(Reason::Malformed));
+        let wrapped = [&b"{\"a\":"[..], &deep, b"}"].concat();
+        assert_eq!(verdict(&wrapped), Disposition::Replay);
+    }
+
+    #[test]
+    fn a_limit_of_zero_parks_everything() {
+        let rules = Rules {
+            max_poison_retries: 0,
+            stamp: true,
+            required_fields: vec![],
+        };
+        assert_eq!(
+            classify(&Entry(b"{}".to_vec()), &rules).disposition,
+            Disposition::Dead(Reason::RetriesExhausted)
+        );
+    }
+
+    #[test]
+    fn a_message_that_the_alerter_would_discard_is_parked_where_the_fields_are_named() {
+        let rules = Rules {
+            max_poison_retries: 3,
+            stamp: true,
+            required_fields: vec!["hostname".into(), "message".into()],
+        };
+        let verdict = |bytes: &[u8]| classify(&Entry(bytes.to_vec()), &rules).disposition;
+        assert_eq!(
+            verdict(br#"{"hostname":"a"}"#),
+            Disposition::Dead(Reason::Incomplete)
+        );
+        assert_eq!(
+            verdict(br#"{"message":"","hostname":null}"#),
+            Disposition::Replay
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! From verdicts to transfers. Pure, and accounts for every entry that was peeked.
+
+use super::classify::{Classified, Rules, classify};
+use crate::dlq::{Disposition, Entry, Transfer};
+
+/// What a batch is to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan<'a> {
+    /// One transfer for each peeked entry, in the same order: oldest first.
+    pub transfers: Vec<Transfer<'a>>,
+}
+
+impl Plan<'_> {
+    /// Number of entries with this disposition.
+    #[must_use]
+    pub fn count(&self, disposition: Disposition) -> u64 {
+        let same = |transfer: &&Transfer<'_>| transfer.disposition == disposition;
+        self.transfers.iter().filter(same).count() as u64
+    }
+}
+
+/// Plans a batch. `now` is in Unix seconds.
+#[must_use]
+pub fn plan<'a>(entries: &'a [Entry], rules: &Rules, now: i64) -> Plan<'a> {
+    let transfers = entries
+        .iter()
+        .map(|entry| {
+            let Classified {
+                disposition,
+                envelope,
+            } = classify(entry, rules);
+            let body = envelope
+                .filter(|_| rules.stamp)
+                .map(|envelope| match disposition {
+                    Disposition::Replay => envelope.stamped_for_replay(now),
+                    Disposition::Dead(reason) => envelope.stamped_for_dead(reason.as_str(), now),
+                });
+            Transfer {
+                entry,
+                body,
+                disposition,
+            }
+        })
+        .collect();
+    Plan { transfers }
+}
+
+/// Whether a plan is complete: every peeked entry has exactly one transfer, in the same order.
+#[must_use]
+pub fn conserves(entries: &[Entry], plan: &Plan<'_>) -> bool {
+    entries.len() == plan.transfers.len()
+        && entries
+            .iter()
+            .zip(&plan.transfers)
+            .all(|(entry, transfer)| entry == transfer.entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dlq::Reason;
+    use crate::dlq::envelope::Envelope;
+
+    const NOW: i64 = 1_790_000_000;
+
+    fn rules(stamp: bool) -> Rules {
+        Rules {
+            max_poison_retries: 3,
+            stamp,
+            required_fields: vec![],
+        }
+    }
+
+    fn arriving(bytes: &str) -> String {
+        let entries = [Entry(bytes.as_bytes().to_vec())];
+        let plan = plan(&entries, &rules(true), NOW);
+        String::from_utf8(plan.transfers[0].arriving().to_vec()).expect("stamps are text")
+    }
+
+    #[test]
+    fn a_first_replay_appends_the_stamp_and_resets_the_alerters_count() {
+        assert_eq!(
+            arriving(r#"{"hostname":"a","_retry_count":4,"x":1.10}"#),
+            r#"{"hostname":"a","_retry_count":0,"x":1.10,"_remediation_count":1,"_remediation_at":1790000000}"#
+        );
+        assert_eq!(
+            arriving("{}"),
+            r#"{"_remediation_count":1,"_remediation_at":1790000000}"#
+        );
+        assert_eq!(
+            arriving("  { \"a\" : 1 }\n"),
+            "  { \"a\" : 1 ,\"_remediation_count\":1,\"_remediation_at\":1790000000}\n"
+        );
+    }
+
+    #[test]
+    fn a_second_replay_changes_the_stamp_in_place() {
+        assert_eq!(
+            arriving(r#"{"_remediation_count":1,"a":"é\u00e9","_remediation_at":17}"#),
+            r#"{"_remediation_count":2,"a":"é\u00e9","_remediation_at":1790000000}"#
+        );
+    }
+
+    #[test]
+    fn every_copy_of_a_doubled_counter_is_stamped() {
+        assert_eq!(
+            arriving(
+                r#"{"_retry_count":9,"_remediation_count":7,"_remediation\u005fcount":1,"_retry_count":4,"_remediation_at":0}"#
+            ),
+            r#"{"_retry_count":0,"_remediation_count":2,"_remediation\u005fcount":2,"_retry_count":0,"_remediation_at":1790000000}"#
+        );
+    }
+
+    #[test]
+    fn numbers_nesting_and_strings_keep_their_spelling() {
+        let inner = r#""big":123456789012345678901234567890,"f":1.10,"e":1E5,"n":{"_remediation_count":9,"_retry_count":5},"s":"\"_retry_count\":4,}""#;
+        assert_eq!(
+            arriving(&format!("{{{inner}}}")),
+            format!(r#"{{{inner},"_remediation_count":1,"_remediation_at":{NOW}}}"#)
+        );
+    }
+
+    #[test]
+    fn a_parked_message_says_why_and_when() {
+        assert_eq!(
+            arriving(r#"{"_moog_retry_count":3}"#),
+            r#"{"_moog_retry_count":3,"_remediation_reason":"retries_exhausted","_remediation_dead_at":1790000000}"#
+        );
+        assert_eq!(arriving("[1,2]"), "[1,2]");
+    }
+
+    /// Text that is JSON, nearly JSON, or meets the fields that we stamp in odd spellings.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let name = prop_oneof![
+            Just(r#""_retry_count""#.to_owned()),
+            Just(r#""_remediation_count""#.to_owned()),
+            Just(r#""_remediation\u005fcount""#.to_owned()),
+            Just(r#""_remediation_at""#.to_owned()),
+            Just(r#""_remediation_reason""#.to_owned()),
+            Just(r#""_moog_retry_count""#.to_owned()),
+            "\"[a-zé ]{0,5}\"",
+        ];
+        let value = prop_oneof![
+            Just("0".to_owned()),
+            (0u64..6).prop_map(|n| n.to_string()),
+            Just("123456789012345678901234567890".to_owned()),
+            Just("1.10".to_owned()),
+            Just("-1".to_owned()),
+            Just("null".to_owned()),
+            Just(r#""\u00e9é\ud800 \"}{""#.to_owned()),
+            Just(r#"{"_remediation_count": 5, "b": [1, {}]}"#.to_owned()),
+            Just("1e999".to_owned()),
+        ];
+        let member = (name, "[ \n]{0,2}", value).prop_map(|(n, s, v)| format!("{n}{s}:{s}{v}"));
+        let object = (
+            prop::collection::vec(member, 0..6),
+            "[ \t\r\n]{0,2}",
+            "[ \n]{0,2}",
+        )
+            .prop_map(|(members, before, after)| {
+                format!("{before}{{{after}{}{after}}}{before}", members.join(",")).into_bytes()
+            });
+        prop_oneof![
+            6 => object,
+            2 => prop::collection::vec(any::<u8>(), 0..64),
+            1 => "[\\[\\]{}\",:0-9a-z ]{0,24}".prop_map(String::into_bytes),
+        ]
+    }
+
+    /// Takes the stamp out again, by a way of its own: member by member, as text.
+    fn without_stamps(bytes: &[u8]) -> Vec<(String, String)> {
+        let members: Members = serde_json::from_slice(bytes).expect("stamped output parses");
+        members
+            .0
+            .into_iter()
+            .filter(|(name, _)| {
+                !(name.starts_with("_remediation_") || name == "_retry_count")
+            })
+            .collect()
+    }
+
+    struct Members(Vec<(String, String)>);
+
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct V;
+            impl<'de> serde::de::Visitor<'de> for V {
+                type Value = Members;
+                fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(
+                    self,
+                    mut map: A,
+                ) -> Result<Members, A::Error> {
+                    let mut all = vec![];
+                    while let Some(name) = map.next_key::<String>()? {
+                        let value: Box<serde_json::value::RawValue> = map.next_value()?;
+                        all.push((name, value.get().to_owned()));
+                    }
+                    Ok(Members(all))
+                }
+            }
+            deserializer.deserialize_map(V)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_message_is_lost_doubled_or_altered_beyond_the_stamp(
+            messages in prop::collection::vec(message(), 0..12),
+            stamp: bool,
+        ) {
+            let entries: Vec<Entry> = messages.into_iter().map(Entry).collect();
+            let plan = plan(&entries, &rules(stamp), NOW);
+            prop_assert!(conserves(&entries, &plan));
+            for transfer in &plan.transfers {
+                let before = &transfer.entry.0;
+                let after = transfer.arriving();
+                if !stamp || transfer.disposition == Disposition::Dead(Reason::Malformed) {
+                    prop_assert_eq!(&before[..], after);
+                    continue;
+                }
+                prop_assert_eq!(without_stamps(before), without_stamps(after));
+                let read = Envelope::read(after).expect("stamped output is sound");
+                let was = Envelope::read(before).expect("it was sound");
+                match transfer.disposition {
+                    Disposition::Replay => {
+                        prop_assert_eq!(read.remediation_count(), was.remediation_count() + 1);
+                        prop_assert_eq!(read.since(), Some(NOW));
+                        prop_assert!(was.retries() < 3);
+                        // Stamping once more with the first values gives back all other bytes.
+                        prop_assert_eq!(after.len(), read.stamped_for_replay(NOW).len());
+                    }
+                    Disposition::Dead(_) => {
+                        prop_assert_eq!(read.retries(), was.retries());
+                        prop_assert!(read.has("_remediation_reason"));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn bytes_outside_the_stamp_are_kept_to_the_letter(
+            head in "[ \n]{0,3}", inner in r#""a" ?: ?(1\.10|"é\\u00e9"|[0-9]{1,40}|\{ \})"#, tail in "[ \r\n\t]{0,3}",
+        ) {
+            let entries = [Entry(format!("{head}{{{inner}}}{tail}").into_bytes())];
+            let plan = plan(&entries, &rules(true), NOW);
+            let after = String::from_utf8(plan.transfers[0].arriving().to_vec()).expect("text");
+            let stamp = format!(",\"_remediation_count\":1,\"_remediation_at\":{NOW}");
+            let valid = serde_json::from_slice::<serde::de::IgnoredAny>(&entries[0].0).is_ok();
+            let expected = if valid { format!("{head}{{{inner}{stamp}}}{tail}") } else { format!("{head}{{{inner}}}{tail}") };
+            prop_assert_eq!(after, expected);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The gate: whether Moogsoft can take work, as far as the last probe tells.
+
+pub mod probe;
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use probe::Probe;
+
+/// A healthy answer is believed this long, as in the Python worker.
+pub const HEALTHY_FOR: Duration = Duration::from_secs(60);
+/// An unhealthy one only so long, so that recovery is seen soon.
+pub const UNHEALTHY_FOR: Duration = Duration::from_secs(5);
+
+/// What keeps the gate shut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unhealthy {
+    /// It answered with another status than 200, 201 or 202.
+    Status(u16),
+    /// It did not answer in this time.
+    Timeout(Duration),
+    /// It could not be reached, or the connection broke; the cause in words.
+    Connection(String),
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code @ 300..=399) => {
+                write!(f, "answered {code}, a redirect, which is not followed")
+            }
+            Self::Status(code) => write!(f, "answered {code}"),
+            Self::Timeout(after) => write!(f, "no answer within {} s", after.as_secs_f32()),
+            Self::Connection(cause) => f.write_str(cause),
+        }
+    }
+}
+
+/// The gate and its memory of the last probe.
+#[derive(Debug)]
+pub struct Gate {
+    probe: Option<Probe>,
+    last: Option<(Instant, Result<(), Unhealthy>)>,
+}
+
+/// Whether work may flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Open, or what keeps it shut.
+    pub health: Result<(), Unhealthy>,
+    /// Whether Moogsoft was asked just now; false for an answer reused or assumed.
+    pub probed: bool,
+}
+
+impl Gate {
+    /// A gate that asks `probe`; without one it is always open.
+    #[must_use]
+    pub fn new(probe: Option<Probe>) -> Self {
+        Self { probe, last: None }
+    }
+
+    /// The last answer while it is fresh, else a new one.
+    pub async fn check(&mut self) -> Verdict {
+        let Some(probe) = &self.probe else {
+            return Verdict {
+                health: Ok(()),
+                probed: false,
+            };
+        };
+        if let Some((at, health)) = &self.last
+            && fresh(health, at.elapsed())
+        {
+            return Verdict {
+                health: health.clone(),
+                probed: false,
+            };
+        }
+        let health = probe.ask().await;
+        self.last = Some((Instant::now(), health.clone()));
+        Verdict {
+            health,
+            probed: true,
+        }
+    }
+}
+
+fn fresh(health: &Result<(), Unhealthy>, age: Duration) -> bool {
+    age < if health.is_ok() {
+        HEALTHY_FOR
+    } else {
+        UNHEALTHY_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_is_looked_for_more_often_than_decay() {
+        let seconds = Duration::from_secs;
+        assert!(fresh(&Ok(()), seconds(59)));
+        assert!(!fresh(&Ok(()), seconds(60)));
+        assert!(fresh(&Err(Unhealthy::Status(503)), seconds(4)));
+        assert!(!fresh(&Err(Unhealthy::Status(503)), seconds(5)));
+    }
+
+    #[tokio::test]
+    async fn without_a_probe_the_gate_is_open() {
+        let verdict = Gate::new(None).check().await;
+        assert_eq!(verdict.health, Ok(()));
+        assert!(!verdict.probed);
+    }
+}

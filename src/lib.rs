@@ -1,0 +1,30 @@
+//! Brings the dead letters of a MUTT pipeline back to work, without losing or doubling one.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`app`] | puts everything together |
+//! | [`config`], [`settings`] | what the environment says, and what Redis may change while running |
+//! | [`drain`] | the pass: gate, peek, classify, plan, commit, report |
+//! | [`dlq`] | the words for that, the envelope, and the queues on Redis |
+//! | [`health`] | the gate before Moogsoft |
+//! | [`survey`], [`http`], [`metrics`] | what the outside can see |
+//! | [`link`], [`background`], [`shutdown`], [`telemetry`] | the ground to stand on |
+//! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
+//!
+//! docs/ARCHITECTURE.md tells how they fit, and which invariants hold.
+
+pub mod app;
+pub mod background;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod dlq;
+pub mod drain;
+pub mod health;
+pub mod http;
+pub mod link;
+pub mod metrics;
+pub mod settings;
+pub mod shutdown;
+pub mod survey;
+pub mod telemetry;

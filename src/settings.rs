@@ -1,0 +1,222 @@
+//! What can be changed while running, and how the values in Redis override the environment's.
+//!
+//! Pure: texts in, settings and refusals out. The loop that reads Redis is `settings::watch`.
+
+pub mod watch;
+
+use std::time::Duration;
+
+use crate::config::value::{Flag, Value, Whole};
+
+/// The settings of the drain loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// False pauses: nothing is drained.
+    pub enabled: bool,
+    /// From the start of one pass to the start of the next.
+    pub interval: Duration,
+    /// Messages in one batch, at most.
+    pub batch_size: u64,
+    /// Batches in one pass, at most; 0 = until the queue is empty.
+    pub batches_per_cycle: u64,
+    /// Pause between two batches of a pass.
+    pub batch_pause: Duration,
+    /// A message that failed this often is parked.
+    pub max_poison_retries: u64,
+}
+
+/// Seconds between two passes.
+pub type Interval = Whole<1, 604_800>;
+/// Messages in a batch.
+pub type BatchSize = Whole<1, 10_000>;
+/// Batches in a pass.
+pub type BatchesPerCycle = Whole<0, 1_000_000>;
+/// Milliseconds between batches.
+pub type BatchPause = Whole<0, 60_000>;
+/// Failures that make a message poison.
+pub type MaxPoisonRetries = Whole<0, 1_000_000>;
+
+/// One dynamic key: its name below `mutt:config:`, and how a text changes the settings.
+struct Key {
+    name: &'static str,
+    apply: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+const KEYS: [Key; 6] = [
+    Key {
+        name: "remediation_enabled",
+        apply: |settings, text| set(text, |Flag(on)| settings.enabled = on),
+    },
+    Key {
+        name: "remediation_interval",
+        apply: |settings, text| {
+            set::<Interval>(text, |value| settings.interval = Duration::from_secs(value.0))
+        },
+    },
+    Key {
+        name: "remediation_batch_size",
+        apply: |settings, text| set::<BatchSize>(text, |value| settings.batch_size = value.0),
+    },
+    Key {
+        name: "max_poison_retries",
+        apply: |settings, text| {
+            set::<MaxPoisonRetries>(text, |value| settings.max_poison_retries = value.0)
+        },
+    },
+    Key {
+        name: "remediation_batches_per_cycle",
+        apply: |settings, text| {
+            set::<BatchesPerCycle>(text, |value| settings.batches_per_cycle = value.0)
+        },
+    },
+    Key {
+        name: "remediation_batch_pause_ms",
+        apply: |settings, text| {
+            set::<BatchPause>(text, |value| {
+                settings.batch_pause = Duration::from_millis(value.0);
+            })
+        },
+    },
+];
+
+fn set<T: Value>(text: &str, store: impl FnOnce(T)) -> Result<(), String> {
+    T::parse(text.trim()).map(store).ok_or_else(T::expected)
+}
+
+/// The names of the dynamic keys, without their prefix.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name)
+}
+
+/// A value that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The key, without its prefix.
+    pub key: &'static str,
+    /// The text that was found.
+    pub text: String,
+    /// What would have been right.
+    pub expected: String,
+}
+
+/// The environment's settings under what was found in Redis, with a memory of the last good texts.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    base: Settings,
+    /// The last good text of each key, in the order of [`keys`].
+    good: [Option<String>; KEYS.len()],
+    /// The last refused text of each key, so that it is refused once and not every few seconds.
+    refused: [Option<String>; KEYS.len()],
+}
+
+impl Overlay {
+    /// Nothing overrides `base` yet.
+    #[must_use]
+    pub fn new(base: Settings) -> Self {
+        Self {
+            base,
+            good: Default::default(),
+            refused: Default::default(),
+        }
+    }
+
+    /// Takes what was found, one text a key in the order of [`keys`], `None` for a missing key.
+    ///
+    /// A missing key falls back to the environment; of a bad one the last good text stays. Returns
+    /// the settings now in force, and what was refused since the last call.
+    pub fn take(&mut self, found: &[Option<String>]) -> (Settings, Vec<Refused>) {
+        let mut settings = self.base.clone();
+        let mut news = Vec::new();
+        for (index, key) in KEYS.iter().enumerate() {
+            let Some(text) = found.get(index).cloned().flatten() else {
+                self.good[index] = None;
+                self.refused[index] = None;
+                continue;
+            };
+            match (key.apply)(&mut settings, &text) {
+                Ok(()) => {
+                    self.good[index] = Some(text);
+                    self.refused[index] = None;
+                }
+                Err(expected) => {
+                    if let Some(good) = &self.good[index] {
+                        // It was taken before, so it is taken now.
+                        let _ = (key.apply)(&mut settings, good);
+                    }
+                    if self.refused[index].as_ref() != Some(&text) {
+                        self.refused[index] = Some(text.clone());
+                        news.push(Refused {
+                            key: key.name,
+                            text,
+                            expected,
+                        });
+                    }
+                }
+            }
+        }
+        (settings, news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Settings {
+        Settings {
+            enabled: true,
+            interval: Duration::from_secs(300),
+            batch_size: 10,
+            batches_per_cycle: 1,
+            batch_pause: Duration::from_millis(100),
+            max_poison_retries: 3,
+        }
+    }
+
+    fn found(pairs: &[(&str, &str)]) -> Vec<Option<String>> {
+        let text = |key| pairs.iter().find(|(name, _)| *name == key);
+        keys().map(|key| text(key).map(|(_, text)| (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_found_overrides_and_what_is_gone_falls_back() {
+        let mut overlay = Overlay::new(base());
+        let all = [
+            ("remediation_enabled", "off"),
+            ("remediation_interval", "5"),
+            ("remediation_batch_size", "500"),
+            ("max_poison_retries", "0"),
+            ("remediation_batches_per_cycle", "0"),
+            ("remediation_batch_pause_ms", " 7 "),
+        ];
+        let (settings, refused) = overlay.take(&found(&all));
+        assert_eq!(refused, []);
+        let expected = Settings {
+            enabled: false,
+            interval: Duration::from_secs(5),
+            batch_size: 500,
+            batches_per_cycle: 0,
+            batch_pause: Duration::from_millis(7),
+            max_poison_retries: 0,
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(overlay.take(&found(&[])).0, base());
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_once_and_the_last_good_one_stays() {
+        let mut overlay = Overlay::new(base());
+        overlay.take(&found(&[("remediation_batch_size", "50")]));
+        for bad in ["-1", "ten", "", "0", "99999999"] {
+            let (settings, refused) = overlay.take(&found(&[("remediation_batch_size", bad)]));
+            assert_eq!(settings.batch_size, 50, "{bad:?}");
+            assert_eq!(refused.len(), 1, "{bad:?}");
+            assert_eq!(refused[0].key, "remediation_batch_size");
+            let again = overlay.take(&found(&[("remediation_batch_size", bad)]));
+            assert_eq!((again.0.batch_size, again.1), (50, vec![]));
+        }
+        assert_eq!(overlay.take(&found(&[])).0.batch_size, 10);
+        let (settings, refused) = overlay.take(&found(&[("remediation_batch_size", "x")]));
+        assert_eq!((settings.batch_size, refused.len()), (10, 1));
+    }
+}

@@ -1,0 +1,301 @@
+//! How fast the daemon drains, side by side with two yardsticks on the same redis-server, in the
+//! same run: the Python worker's loop (RPOP, parse, LPUSH, one by one over one connection) and
+//! pipelined LMOVE. Prints ratios; nothing fails because a machine is slow.
+//!
+//! `make bench`, or `cargo bench --bench drain -- --messages 100000 --rounds 3`.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use mutt_remediation::demo::server::{RedisServer, free_port};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client};
+use serde_json::Value;
+
+const SOURCE: &str = "mutt:dlq:alerter";
+const TARGET: &str = "mutt:ingest_queue";
+const BATCH: usize = 500;
+
+fn main() -> anyhow::Result<()> {
+    let messages = argument("--messages").unwrap_or(100_000);
+    let rounds = argument("--rounds").unwrap_or(3);
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(bench(messages, rounds))
+}
+
+async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let aof = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
+    let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
+    let mut redis = connect(server.port()).await?;
+    say(&format!("{messages} messages of {} bytes, AOF everysec, best of {rounds} rounds", message(0).len()));
+
+    let [mut python, mut one_by_one, mut lmove, mut daemon] = [0.0_f64; 4];
+    let mut memory = 0;
+    let mut start = Duration::MAX;
+    for _ in 0..rounds {
+        if let Some(rate) = python_loop(&server, &mut redis, dir.path(), messages / 20).await? {
+            python = python.max(rate);
+        }
+        one_by_one = one_by_one.max(one_by_one_loop(&mut redis, messages / 10).await?);
+        lmove = lmove.max(pipelined_lmove(&mut redis, messages).await?);
+        let run = drain(&server, &mut redis, messages, BATCH, dir.path()).await?;
+        daemon = daemon.max(run.rate);
+        memory = memory.max(run.peak_memory_kib);
+        start = start.min(run.start_to_first);
+    }
+    let idle = pings(server.port(), Duration::from_secs(2)).await?;
+    fill(&mut redis, messages).await?;
+    let running = Daemon::start(&server, 10, dir.path())?;
+    wait_for_first(&mut redis, messages).await?;
+    let busy = pings(server.port(), Duration::from_secs(3)).await?;
+    let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(&mut redis).await?;
+    drop(running);
+
+    row("the Python worker's loop, in Python", &rate(python));
+    row("the same loop in Rust", &rate(one_by_one));
+    row("pipelined LMOVE, no stamp, no check", &rate(lmove));
+    row(&format!("mutt-remediation, batches of {BATCH}"), &rate(daemon));
+    if python > 0.0 {
+        row("  against the Python worker's loop", &format!("{:.1} x", daemon / python));
+    }
+    row("  against the same loop in Rust", &format!("{:.1} x", daemon / one_by_one));
+    row("  against pipelined LMOVE", &format!("{:.2} x", daemon / lmove));
+    row("peak resident memory", &format!("{:.1} MiB", memory as f64 / 1024.0));
+    row("start to first replay", &format!("{} ms", start.as_millis()));
+    row("binary", &format!("{:.1} MiB", std::fs::metadata(BINARY)?.len() as f64 / 1_048_576.0));
+    row("PING of another client, idle server", &idle.to_string());
+    row("PING while draining, batches of 10", &busy.to_string());
+    if left == 0 {
+        say("the queue ran empty while the PINGs were measured: use more messages");
+    }
+    Ok(())
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mutt-remediation");
+
+/// An event of 0.9 KB, as the alerter dead-letters it.
+fn message(number: usize) -> String {
+    let mut body = String::new();
+    let mut seed = number as u64 + 1;
+    while body.len() < 720 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        body.push_str(&format!("{:016x} ", seed));
+    }
+    format!(
+        r#"{{"timestamp": "2026-11-20T10:00:00Z", "hostname": "sw-{number:06}.example.net", "_correlation_id": "{seed:032x}", "message": "{body}", "_retry_count": 4, "severity": 3}}"#
+    )
+}
+
+async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let client = Client::open(("127.0.0.1", port))?;
+    Ok(client.get_multiplexed_async_connection_with_config(&patient).await?)
+}
+
+async fn fill(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
+    let () = redis::cmd("FLUSHALL").query_async(redis).await?;
+    for first in (0..messages).step_by(1_000) {
+        let bodies: Vec<String> = (first..messages.min(first + 1_000)).map(message).collect();
+        let _: usize = redis::cmd("LPUSH").arg(SOURCE).arg(bodies).query_async(redis).await?;
+    }
+    // What filling has left for the disk is not the business of what is measured next.
+    loop {
+        let info: String = redis::cmd("INFO").arg("persistence").query_async(redis).await?;
+        if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_pending_bio_fsync:0") {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The Python worker's loop, run by python3 with redis-py, where both are installed.
+async fn python_loop(
+    server: &RedisServer,
+    redis: &mut MultiplexedConnection,
+    dir: &Path,
+    messages: usize,
+) -> anyhow::Result<Option<f64>> {
+    const LOOP: &str = r#"
+import json, sys, time
+import redis
+r = redis.Redis(port=int(sys.argv[1]))
+began, moved = time.perf_counter(), 0
+while True:
+    message = r.rpop("mutt:dlq:alerter")
+    if message is None:
+        break
+    text = message.decode("utf-8")
+    if json.loads(text).get("_moog_retry_count", 0) >= 3:
+        r.lpush("mutt:dlq:dead", message)
+    else:
+        r.lpush("mutt:ingest_queue", message)
+    moved += 1
+print(moved / (time.perf_counter() - began))
+"#;
+    fill(redis, messages).await?;
+    let script = dir.join("loop.py");
+    std::fs::write(&script, LOOP)?;
+    let python = std::env::var_os("BENCH_PYTHON").unwrap_or_else(|| "python3".into());
+    let run = tokio::process::Command::new(python)
+        .arg(&script)
+        .arg(server.port().to_string())
+        .output()
+        .await;
+    let rate = run.ok().and_then(|run| String::from_utf8_lossy(&run.stdout).trim().parse().ok());
+    if rate.is_none() {
+        say("python3 with redis-py was not found: its row is left out (make bench sets it up)");
+    }
+    Ok(rate)
+}
+
+async fn one_by_one_loop(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<f64> {
+    fill(redis, messages).await?;
+    let began = Instant::now();
+    loop {
+        let taken: Option<Vec<u8>> = redis::cmd("RPOP").arg(SOURCE).query_async(redis).await?;
+        let Some(message) = taken else { break };
+        let event: Value = serde_json::from_slice(&message)?;
+        let retries = event.get("_moog_retry_count").and_then(Value::as_u64).unwrap_or(0);
+        let target = if retries >= 3 { "mutt:dlq:dead" } else { TARGET };
+        let _: usize = redis::cmd("LPUSH").arg(target).arg(message).query_async(redis).await?;
+    }
+    Ok(messages as f64 / began.elapsed().as_secs_f64())
+}
+
+async fn pipelined_lmove(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<f64> {
+    fill(redis, messages).await?;
+    let mut pipeline = redis::pipe();
+    for _ in 0..BATCH {
+        pipeline.cmd("LMOVE").arg(&[SOURCE, TARGET, "RIGHT", "LEFT"]);
+    }
+    let began = Instant::now();
+    for _ in 0..messages.div_ceil(BATCH) {
+        let _: Vec<Option<Vec<u8>>> = pipeline.query_async(redis).await?;
+    }
+    Ok(messages as f64 / began.elapsed().as_secs_f64())
+}
+
+struct Run {
+    rate: f64,
+    peak_memory_kib: u64,
+    start_to_first: Duration,
+}
+
+async fn drain(
+    server: &RedisServer,
+    redis: &mut MultiplexedConnection,
+    messages: usize,
+    batch: usize,
+    dir: &Path,
+) -> anyhow::Result<Run> {
+    fill(redis, messages).await?;
+    let began = Instant::now();
+    let daemon = Daemon::start(server, batch, dir)?;
+    wait_for_first(redis, messages).await?;
+    let first = Instant::now();
+    let at_first: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
+    loop {
+        let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let took = first.elapsed();
+    let arrived: usize = redis::cmd("LLEN").arg(TARGET).query_async(redis).await?;
+    anyhow::ensure!(arrived == messages, "{arrived} of {messages} messages arrived");
+    Ok(Run {
+        rate: at_first as f64 / took.as_secs_f64(),
+        peak_memory_kib: daemon.peak_memory_kib()?,
+        start_to_first: first - began,
+    })
+}
+
+async fn wait_for_first(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
+    loop {
+        let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
+        if left < messages {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_micros(500)).await;
+    }
+}
+
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(server: &RedisServer, batch: usize, dir: &Path) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(dir.join("daemon.log"))?;
+        let child = Command::new(BINARY)
+            .env_clear()
+            .env("REDIS_HOST", "127.0.0.1")
+            .env("REDIS_PORT", server.port().to_string())
+            .env("REMEDIATION_BATCH_SIZE", batch.to_string())
+            .env("REMEDIATION_BATCHES_PER_CYCLE", "0")
+            .env("REMEDIATION_BATCH_PAUSE_MS", "0")
+            .env("METRICS_PORT_REMEDIATION", "0")
+            .env("HEALTH_PORT_REMEDIATION", "0")
+            .stdout(log)
+            .stdin(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    fn peak_memory_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.unwrap_or_default().parse()?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Latency(Vec<Duration>);
+
+impl std::fmt::Display for Latency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        let (middle, high, worst) = (at(0.5), at(0.99), at(1.0));
+        write!(f, "p50 {middle:.2} ms, p99 {high:.2} ms, max {worst:.2} ms")
+    }
+}
+
+async fn pings(port: u16, span: Duration) -> anyhow::Result<Latency> {
+    let mut redis = connect(port).await?;
+    let mut times = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < span {
+        let sent = Instant::now();
+        let () = redis::cmd("PING").query_async(&mut redis).await?;
+        times.push(sent.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times.sort_unstable();
+    Ok(Latency(times))
+}
+
+fn argument(name: &str) -> Option<usize> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)?.parse().ok()
+}
+
+fn rate(rate: f64) -> String {
+    if rate > 0.0 { format!("{rate:.0} messages/s") } else { "not measured".into() }
+}
+
+fn row(name: &str, value: &str) {
+    say(&format!("{name:<40} {value}"));
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark talks to people")]
+fn say(line: &str) {
+    println!("{line}");
+}
