@@ -72,9 +72,18 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // Exactly one TLS provider; a second call finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Link::new(config.redis.clone()).check().map_err(StartError::Redis)?;
-        let probe_timeout = config.probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
-        let probe = config.probe.map(Probe::new).transpose().map_err(StartError::Probe)?;
+        Link::new(config.redis.clone())
+            .check()
+            .map_err(StartError::Redis)?;
+        let probe_timeout = config
+            .probe
+            .as_ref()
+            .map_or(Duration::ZERO, |probe| probe.timeout);
+        let probe = config
+            .probe
+            .map(Probe::new)
+            .transpose()
+            .map_err(StartError::Probe)?;
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         settings::keys().for_each(|key| metrics.settings.key(key));
         metrics.settings.enabled(config.settings.enabled);
@@ -153,8 +162,14 @@ impl App {
         });
         let metrics = http::metrics_routes(self.metrics.clone());
         let mut listeners = Loops::default();
-        listeners.spawn("health", http::serve(self.health.0, health, closing.clone()));
-        listeners.spawn("metrics", http::serve(self.metrics_listener.0, metrics, closing.clone()));
+        listeners.spawn(
+            "health",
+            http::serve(self.health.0, health, closing.clone()),
+        );
+        listeners.spawn(
+            "metrics",
+            http::serve(self.metrics_listener.0, metrics, closing.clone()),
+        );
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();

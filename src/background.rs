@@ -75,7 +75,9 @@ impl Pulse {
     #[must_use]
     pub fn overdue(&self) -> Option<Duration> {
         let expected = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Instant::now().checked_duration_since(expected).filter(|late| !late.is_zero())
+        Instant::now()
+            .checked_duration_since(expected)
+            .filter(|late| !late.is_zero())
     }
 }
 
@@ -120,7 +122,10 @@ mod tests {
     async fn a_loop_that_panics_or_ends_is_named() {
         let mut loops = Loops::default();
         loops.spawn("short", async {});
-        assert_eq!(loops.first_death().await.to_string(), "the short loop ended on its own");
+        assert_eq!(
+            loops.first_death().await.to_string(),
+            "the short loop ended on its own"
+        );
         loops.spawn("broken", async { panic!("on purpose") });
         assert!(matches!(loops.first_death().await, Died::Panicked(_)));
     }

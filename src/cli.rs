@@ -65,7 +65,9 @@ pub enum Outcome {
 /// # Errors
 /// What failed, for [`report`].
 pub fn run() -> anyhow::Result<Outcome> {
-    let matches = Arguments::command().after_long_help(help_on_variables()).get_matches();
+    let matches = Arguments::command()
+        .after_long_help(help_on_variables())
+        .get_matches();
     let arguments = Arguments::from_arg_matches(&matches)?;
     match arguments.command {
         _ if arguments.check_config => check_config(),
@@ -78,7 +80,10 @@ pub fn run() -> anyhow::Result<Outcome> {
 
 /// Prints an error and its causes to standard error.
 pub fn report(error: &anyhow::Error) {
-    say(&mut std::io::stderr(), &format!("mutt-remediation: {error:#}\n"));
+    say(
+        &mut std::io::stderr(),
+        &format!("mutt-remediation: {error:#}\n"),
+    );
 }
 
 fn daemon() -> anyhow::Result<Outcome> {
@@ -123,8 +128,15 @@ fn check_config() -> anyhow::Result<Outcome> {
     };
     let mut text = String::new();
     for variable in &config.effective {
-        let origin = if variable.from_environment { "environment" } else { "default" };
-        text.push_str(&format!("{}={}  # {origin}\n", variable.name, variable.shown));
+        let origin = if variable.from_environment {
+            "environment"
+        } else {
+            "default"
+        };
+        text.push_str(&format!(
+            "{}={}  # {origin}\n",
+            variable.name, variable.shown
+        ));
     }
     for warning in &config.warnings {
         text.push_str(&format!("# warning: {warning}\n"));
@@ -134,17 +146,28 @@ fn check_config() -> anyhow::Result<Outcome> {
 }
 
 fn misconfigured(problems: &crate::config::Problems) -> Outcome {
-    say(&mut std::io::stderr(), &format!("mutt-remediation: {problems}\n"));
+    say(
+        &mut std::io::stderr(),
+        &format!("mutt-remediation: {problems}\n"),
+    );
     Outcome::Misconfigured
 }
 
 fn help_on_variables() -> String {
-    let mut text = "Environment variables (default in brackets; an empty value counts as unset):\n".to_owned();
+    let mut text =
+        "Environment variables (default in brackets; an empty value counts as unset):\n".to_owned();
     for group in variables::GROUPS {
         text.push_str(&format!("\n{}:\n", group.title));
         for variable in group.variables {
-            let default = if variable.default.is_empty() { "not set" } else { variable.default };
-            text.push_str(&format!("  {} [{default}]\n      {}\n", variable.name, variable.meaning));
+            let default = if variable.default.is_empty() {
+                "not set"
+            } else {
+                variable.default
+            };
+            text.push_str(&format!(
+                "  {} [{default}]\n      {}\n",
+                variable.name, variable.meaning
+            ));
         }
     }
     text
@@ -166,15 +189,24 @@ async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
             format!("http://127.0.0.1:{}/health", config.health_port).parse()?
         }
     };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(3))
+        .no_proxy()
+        .build()?;
     match client.get(url).send().await {
         Ok(answer) if answer.status().is_success() => Ok(Outcome::Done),
         Ok(answer) => {
-            say(&mut std::io::stderr(), &format!("answered {}\n", answer.status()));
+            say(
+                &mut std::io::stderr(),
+                &format!("answered {}\n", answer.status()),
+            );
             Ok(Outcome::Unhealthy)
         }
         Err(error) => {
-            say(&mut std::io::stderr(), &format!("{}\n", chain(&error.without_url())));
+            say(
+                &mut std::io::stderr(),
+                &format!("{}\n", chain(&error.without_url())),
+            );
             Ok(Outcome::Unhealthy)
         }
     }
@@ -192,10 +224,11 @@ async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Two workers: one is busy with a batch at most, the other answers probes.
+/// One worker: it waits for Redis most of the time, a batch keeps it for milliseconds, and a second
+/// one would cost more in hand-overs than it brings (docs/benchmarks.md).
 fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")

@@ -20,7 +20,9 @@ use url::Url;
 use crate::dlq::redis::Lists;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
-use crate::settings::{BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries, Settings};
+use crate::settings::{
+    BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries, Settings,
+};
 use crate::telemetry::TelemetryConfig;
 use value::{
     Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Port, RedisUrl, Text, Value, Whole,
@@ -81,7 +83,9 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has {} problem", self.0.len())?;
         f.write_str(if self.0.len() == 1 { ":" } else { "s:" })?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -162,26 +166,48 @@ impl Config {
         let process: ProcessVars = reader.section()?;
 
         let settings = Settings {
-            enabled: reader.take("REMEDIATION_ENABLED", remediation.remediation_enabled).0,
+            enabled: reader
+                .take("REMEDIATION_ENABLED", remediation.remediation_enabled)
+                .0,
             interval: Duration::from_secs(
-                reader.take("REMEDIATION_INTERVAL", remediation.remediation_interval).0,
+                reader
+                    .take("REMEDIATION_INTERVAL", remediation.remediation_interval)
+                    .0,
             ),
-            batch_size: reader.take("REMEDIATION_BATCH_SIZE", remediation.remediation_batch_size).0,
+            batch_size: reader
+                .take("REMEDIATION_BATCH_SIZE", remediation.remediation_batch_size)
+                .0,
             batches_per_cycle: reader
-                .take("REMEDIATION_BATCHES_PER_CYCLE", remediation.remediation_batches_per_cycle)
+                .take(
+                    "REMEDIATION_BATCHES_PER_CYCLE",
+                    remediation.remediation_batches_per_cycle,
+                )
                 .0,
             batch_pause: Duration::from_millis(
-                reader.take("REMEDIATION_BATCH_PAUSE_MS", remediation.remediation_batch_pause_ms).0,
+                reader
+                    .take(
+                        "REMEDIATION_BATCH_PAUSE_MS",
+                        remediation.remediation_batch_pause_ms,
+                    )
+                    .0,
             ),
-            max_poison_retries: reader.take("MAX_POISON_RETRIES", remediation.max_poison_retries).0,
+            max_poison_retries: reader
+                .take("MAX_POISON_RETRIES", remediation.max_poison_retries)
+                .0,
         };
-        let batch_max_bytes =
-            reader.take("REMEDIATION_BATCH_MAX_BYTES", remediation.remediation_batch_max_bytes).0;
+        let batch_max_bytes = reader
+            .take(
+                "REMEDIATION_BATCH_MAX_BYTES",
+                remediation.remediation_batch_max_bytes,
+            )
+            .0;
         let stamp = reader.take("REPLAY_STAMP", remediation.replay_stamp).0;
         let required_fields = reader
             .optional("REPLAY_REQUIRED_FIELDS", remediation.replay_required_fields)
             .map_or_else(Vec::new, |names| names.0);
-        let dynamic = reader.take("DYNAMIC_CONFIG_ENABLED", remediation.dynamic_config_enabled).0;
+        let dynamic = reader
+            .take("DYNAMIC_CONFIG_ENABLED", remediation.dynamic_config_enabled)
+            .0;
 
         let lists = Lists {
             source: reader.take("ALERTER_DLQ_NAME", queues.alerter_dlq_name).0,
@@ -193,11 +219,16 @@ impl Config {
         let moog_dlq = reader.take("MOOG_DLQ_NAME", queues.moog_dlq_name).0;
 
         let probe = reader.probe(moog);
-        let instance = reader.optional("POD_NAME", process.pod_name).map_or_else(host_name, |n| n.0);
+        let instance = reader
+            .optional("POD_NAME", process.pod_name)
+            .map_or_else(host_name, |n| n.0);
         let redis = reader.redis(redis, &instance);
-        let metrics_port =
-            reader.take("METRICS_PORT_REMEDIATION", process.metrics_port_remediation).0;
-        let health_port = reader.take("HEALTH_PORT_REMEDIATION", process.health_port_remediation).0;
+        let metrics_port = reader
+            .take("METRICS_PORT_REMEDIATION", process.metrics_port_remediation)
+            .0;
+        let health_port = reader
+            .take("HEALTH_PORT_REMEDIATION", process.health_port_remediation)
+            .0;
         if metrics_port == health_port && metrics_port != 0 {
             reader.problems.push(format!(
                 "METRICS_PORT_REMEDIATION and HEALTH_PORT_REMEDIATION are both {health_port}: expected two different ports"
@@ -206,7 +237,9 @@ impl Config {
         let telemetry = TelemetryConfig {
             filter: reader.take("LOG_LEVEL", process.log_level).0,
             json: reader.take("LOG_JSON_ENABLED", process.log_json_enabled).0,
-            service: reader.take("OTEL_SERVICE_NAME", process.otel_service_name).0,
+            service: reader
+                .take("OTEL_SERVICE_NAME", process.otel_service_name)
+                .0,
             version: reader
                 .optional("SERVICE_VERSION", process.service_version)
                 .map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |text| text.0),
@@ -219,7 +252,8 @@ impl Config {
         );
         if settings.max_poison_retries == 0 {
             reader.warnings.push(
-                "MAX_POISON_RETRIES=0 sends every message to the dead list, none is replayed".into(),
+                "MAX_POISON_RETRIES=0 sends every message to the dead list, none is replayed"
+                    .into(),
             );
         }
         let (warnings, effective) = reader.finish()?;
@@ -273,16 +307,23 @@ impl Reader {
                     reader.set.insert(name, text);
                 }
                 Err(_) if known => {
-                    reader.problems.push(format!("{name} is not valid UTF-8: expected text"));
+                    reader
+                        .problems
+                        .push(format!("{name} is not valid UTF-8: expected text"));
                 }
                 _ => reader.warnings.extend(misspelt(&name)),
             }
         }
         for variable in variables::all() {
-            let text = reader.set.get(variable.name).map_or(variable.default, |text| text);
+            let text = reader
+                .set
+                .get(variable.name)
+                .map_or(variable.default, |text| text);
             reader.shown.insert(variable.name, text.to_owned());
             if !text.is_empty() {
-                reader.pairs.push((variable.name.to_owned(), text.to_owned()));
+                reader
+                    .pairs
+                    .push((variable.name.to_owned(), text.to_owned()));
             }
         }
         reader
@@ -324,7 +365,8 @@ impl Reader {
             } else {
                 ""
             };
-            self.problems.push(format!("{name}: {shown} is not {}{hint}", T::expected()));
+            self.problems
+                .push(format!("{name}: {shown} is not {}{hint}", T::expected()));
         }
         value
     }
@@ -342,13 +384,17 @@ impl Reader {
         ];
         for (one, name, other, same) in pairs {
             if name == same {
-                self.problems.push(format!("{one} and {other} are both {name:?}: expected two different lists"));
+                self.problems.push(format!(
+                    "{one} and {other} are both {name:?}: expected two different lists"
+                ));
             }
         }
     }
 
     fn probe(&mut self, moog: MoogVars) -> Option<ProbeConfig> {
-        let enabled = self.take("MOOG_HEALTH_CHECK_ENABLED", moog.moog_health_check_enabled).0;
+        let enabled = self
+            .take("MOOG_HEALTH_CHECK_ENABLED", moog.moog_health_check_enabled)
+            .0;
         let url = self.optional("MOOG_WEBHOOK_URL", moog.moog_webhook_url);
         let timeout = self.take("MOOG_HEALTH_TIMEOUT", moog.moog_health_timeout).0;
         let api_key = self.optional("MOOG_API_KEY", moog.moog_api_key);
@@ -401,7 +447,10 @@ impl Reader {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
             (Some(_), None) => {
-                self.problems.push("REDIS_TLS_CLIENT_KEY is not set: expected the key of REDIS_TLS_CLIENT_CERT".into());
+                self.problems.push(
+                    "REDIS_TLS_CLIENT_KEY is not set: expected the key of REDIS_TLS_CLIENT_CERT"
+                        .into(),
+                );
                 None
             }
             (None, Some(_)) => {
@@ -413,7 +462,9 @@ impl Reader {
         let next = self.optional("REDIS_PASSWORD_NEXT", vars.redis_password_next);
         let from_url = url.password().map(percent_decoded);
         LinkConfig {
-            username: self.optional("REDIS_USERNAME", vars.redis_username).map(|text| text.0),
+            username: self
+                .optional("REDIS_USERNAME", vars.redis_username)
+                .map(|text| text.0),
             passwords: first.or(from_url).into_iter().chain(next).collect(),
             ca_cert,
             client_cert,
@@ -434,8 +485,11 @@ impl Reader {
         match parsed {
             Ok(url) if plain(&url) => url,
             _ => {
-                self.problems.push(format!("REDIS_HOST: {host:?} is not a host name or address"));
-                Url::parse("redis://localhost:6379/0").unwrap_or_else(|_| unreachable!("it is a URL"))
+                self.problems.push(format!(
+                    "REDIS_HOST: {host:?} is not a host name or address"
+                ));
+                Url::parse("redis://localhost:6379/0")
+                    .unwrap_or_else(|_| unreachable!("it is a URL"))
             }
         }
     }
@@ -450,7 +504,9 @@ impl Reader {
         self.optional("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
         self.optional("PROMETHEUS_URL", prometheus);
         if otel {
-            self.warnings.push("OTEL_ENABLED=true has no effect: traces are not exported in this version".into());
+            self.warnings.push(
+                "OTEL_ENABLED=true has no effect: traces are not exported in this version".into(),
+            );
         }
     }
 
@@ -478,16 +534,23 @@ fn misspelt(name: &str) -> Option<String> {
     if name.contains("_SERVICE_") || name.ends_with("_PORT") || name.contains("_PORT_") {
         return None;
     }
-    let distance = |variable: &&variables::Variable| strsim::damerau_levenshtein(variable.name, name);
+    let distance =
+        |variable: &&variables::Variable| strsim::damerau_levenshtein(variable.name, name);
     let nearest = variables::all().min_by_key(distance)?;
     // The forwarder has MOOG_ variables of its own, so only near misses are ours to speak of.
     (ours || distance(&nearest) <= 3).then(|| {
-        format!("{name} is not known and has no effect: did you mean {}?", nearest.name)
+        format!(
+            "{name} is not known and has no effect: did you mean {}?",
+            nearest.name
+        )
     })
 }
 
 fn percent_decoded(text: &str) -> SecretString {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned().into()
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+        .into()
 }
 
 fn host_name() -> String {

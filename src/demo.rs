@@ -70,13 +70,21 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<Outcome> {
 
 async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Result<Outcome> {
     let dir = tempfile::tempdir().context("cannot make a directory for Redis")?;
-    let server = RedisServer::start(dir.path(), server::free_port()?, &["--save", "", "--appendonly", "no"]).await?;
+    let server = RedisServer::start(
+        dir.path(),
+        server::free_port()?,
+        &["--save", "", "--appendonly", "no"],
+    )
+    .await?;
     let mut redis = server.connect().await?;
     let letters = letters::make(options.letters);
     deliver(&mut redis, &letters).await?;
 
     // As many as there are letters that need it, so that about each of them fails once more.
-    let outage = letters.iter().filter(|letter| letter.needs_database()).count();
+    let outage = letters
+        .iter()
+        .filter(|letter| letter.needs_database())
+        .count();
     let began = Instant::now();
     let moogsoft = Moogsoft::down_for(OUTAGE);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -98,20 +106,28 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     let alerter = Arc::new(Alerter::new(outage));
     let running = shutdown.child_token();
     let watched = async {
-        let finished = timeout(DEADLINE, progress(&mut redis, &alerter, letters.len(), &options)).await;
+        let finished = timeout(
+            DEADLINE,
+            progress(&mut redis, &alerter, letters.len(), &options),
+        )
+        .await;
         running.cancel();
         finished
     };
     let stage = http::serve(listener, moogsoft.routes(), running.clone());
     let work = alerter.work(server.connect().await?, running.clone());
-    let (ended, (), worked, finished) = tokio::join!(app.run(running.clone()), stage, work, watched);
+    let (ended, (), worked, finished) =
+        tokio::join!(app.run(running.clone()), stage, work, watched);
     ended?;
     worked?;
     finished.context("the demo took too long")??;
 
     let tally = Tally::take(&mut redis, &letters, &alerter).await?;
     say(&tally.to_string());
-    say(&format!("\nin {:.1} s; the throw-away Redis is gone again\n", began.elapsed().as_secs_f32()));
+    say(&format!(
+        "\nin {:.1} s; the throw-away Redis is gone again\n",
+        began.elapsed().as_secs_f32()
+    ));
     drop(redis);
     server.stop().await?;
     anyhow::ensure!(tally.is_sound(), "a message was lost, doubled or altered");
@@ -127,19 +143,28 @@ fn config(server: &RedisServer, moogsoft: SocketAddr) -> anyhow::Result<Config> 
         ("REMEDIATION_BATCH_SIZE", "50".to_owned()),
         ("REMEDIATION_BATCHES_PER_CYCLE", "0".to_owned()),
         ("REMEDIATION_BATCH_PAUSE_MS", "20".to_owned()),
-        ("REPLAY_REQUIRED_FIELDS", "hostname,timestamp,message".to_owned()),
+        (
+            "REPLAY_REQUIRED_FIELDS",
+            "hostname,timestamp,message".to_owned(),
+        ),
         ("METRICS_PORT_REMEDIATION", "0".to_owned()),
         ("HEALTH_PORT_REMEDIATION", "0".to_owned()),
         ("POD_NAME", "demo".to_owned()),
     ];
-    Ok(Config::load(pairs.map(|(name, text)| (OsString::from(name), OsString::from(text))))?)
+    Ok(Config::load(pairs.map(|(name, text)| {
+        (OsString::from(name), OsString::from(text))
+    }))?)
 }
 
 /// Puts the letters where the alerter would have put them: the first is the oldest.
 async fn deliver(redis: &mut MultiplexedConnection, letters: &[Letter]) -> anyhow::Result<()> {
     for part in letters.chunks(500) {
         let bodies: Vec<&[u8]> = part.iter().map(|letter| &letter.bytes[..]).collect();
-        let _: i64 = redis::cmd("LPUSH").arg(SOURCE).arg(bodies).query_async(redis).await?;
+        let _: i64 = redis::cmd("LPUSH")
+            .arg(SOURCE)
+            .arg(bodies)
+            .query_async(redis)
+            .await?;
     }
     Ok(())
 }
@@ -155,7 +180,9 @@ async fn progress(
     if options.logs || !cli::is_interactive() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} settled, {msg}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {pos}/{len} settled, {msg}",
+    )?);
     loop {
         let [source, target, processing, dead] = depths(redis).await?;
         bar.set_position((alerter.handled() + dead) as u64);
@@ -173,7 +200,11 @@ async fn progress(
 
 async fn depths(redis: &mut MultiplexedConnection) -> anyhow::Result<[usize; 4]> {
     let mut pipeline = redis::pipe();
-    pipeline.llen(SOURCE).llen(TARGET).llen(PROCESSING).llen(DEAD);
+    pipeline
+        .llen(SOURCE)
+        .llen(TARGET)
+        .llen(PROCESSING)
+        .llen(DEAD);
     let (source, target, processing, dead) = pipeline.query_async(redis).await?;
     Ok([source, target, processing, dead])
 }

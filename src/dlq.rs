@@ -93,16 +93,16 @@ impl fmt::Display for Disposition {
 
 /// One entry on its way: what must still lie in the source, and what arrives at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer<'a> {
+pub struct Transfer {
     /// The bytes that were peeked.
-    pub entry: &'a Entry,
+    pub entry: Entry,
     /// The bytes to push; `None` pushes the entry unchanged.
     pub body: Option<Vec<u8>>,
     /// Where to, and why.
     pub disposition: Disposition,
 }
 
-impl Transfer<'_> {
+impl Transfer {
     /// The bytes that arrive at the destination.
     #[must_use]
     pub fn arriving(&self) -> &[u8] {

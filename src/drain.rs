@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::background::{Backoff, Pulse};
 use crate::dlq::envelope::Envelope;
-use crate::dlq::redis::Queue;
+use crate::dlq::redis::{Limits, Queue};
 use crate::dlq::{self, Committed, Disposition};
 use crate::health::Gate;
 use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
 use crate::settings::Settings;
 use classify::Rules;
-use plan::{Plan, conserves, plan};
+use plan::{Plan, plan};
 use report::{Ended, Report};
 
 /// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
@@ -109,11 +109,12 @@ impl Drain {
     ) -> Result<Ended, dlq::Error> {
         // What bounces straight back must not keep the pass alive: it moves no more messages than
         // the queue held when it began.
-        let mut remaining = None;
+        let mut remaining = u64::MAX;
         let mut conflicts = 0;
         loop {
             let settings = self.settings.borrow_and_update().clone();
-            self.pulse.expect_within(self.config.patience + settings.batch_pause);
+            self.pulse
+                .expect_within(self.config.patience + settings.batch_pause);
             if !settings.enabled {
                 return Ok(Ended::Disabled);
             }
@@ -126,22 +127,26 @@ impl Drain {
                 return Ok(Ended::Unhealthy(cause));
             }
 
-            let most = settings.batch_size.min(remaining.unwrap_or(u64::MAX));
-            let peeked = self.queue.peek(most, self.config.batch_max_bytes).await?;
-            let held = remaining.get_or_insert(peeked.depth);
-            if peeked.entries.is_empty() {
-                return Ok(if report.moved() > 0 { Ended::Drained } else { Ended::Empty });
-            }
+            let peeked = self.queue.peek(self.limits(&settings, remaining)).await?;
+            remaining = remaining.min(peeked.depth);
             let now = jiff::Timestamp::now().as_second();
-            let plan = plan(&peeked.entries, &self.rules(&settings), now);
-            debug_assert!(conserves(&peeked.entries, &plan));
-
+            let plan = plan(peeked.entries, &self.rules(&settings), now);
+            let size = plan.transfers.len() as u64;
+            if size == 0 {
+                return Ok(if report.moved() > 0 {
+                    Ended::Drained
+                } else {
+                    Ended::Empty
+                });
+            }
+            report.batches += 1;
+            let last = size >= remaining || report.batches == settings.batches_per_cycle;
             match self.commit(&plan).await? {
                 Committed::Moved { replayed, dead } => {
                     self.count(&plan);
                     report.replayed += replayed;
                     report.dead += dead;
-                    *held = held.saturating_sub(replayed + dead);
+                    remaining -= size;
                     conflicts = 0;
                 }
                 Committed::Conflict => {
@@ -149,8 +154,6 @@ impl Drain {
                     conflicts += 1;
                 }
             }
-            report.batches += 1;
-            let last = *held == 0 || report.batches == settings.batches_per_cycle;
             if conflicts == MAX_CONFLICTS || (conflicts > 0 && last) {
                 return Ok(Ended::Conflict);
             }
@@ -158,9 +161,24 @@ impl Drain {
                 return Ok(Ended::Drained);
             }
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return Ok(interrupted(report)),
                 () = tokio::time::sleep(settings.batch_pause) => {}
             }
+        }
+    }
+
+    async fn commit(&mut self, plan: &Plan) -> Result<Committed, dlq::Error> {
+        let began = Instant::now();
+        let committed = self.queue.commit(&plan.transfers).await?;
+        self.metrics.committed(began.elapsed());
+        Ok(committed)
+    }
+
+    fn limits(&self, settings: &Settings, remaining: u64) -> Limits {
+        Limits {
+            entries: settings.batch_size.min(remaining),
+            bytes: self.config.batch_max_bytes,
         }
     }
 
@@ -172,14 +190,7 @@ impl Drain {
         }
     }
 
-    async fn commit(&mut self, plan: &Plan<'_>) -> Result<Committed, dlq::Error> {
-        let began = Instant::now();
-        let committed = self.queue.commit(&plan.transfers).await?;
-        self.metrics.committed(began.elapsed());
-        Ok(committed)
-    }
-
-    fn count(&self, plan: &Plan<'_>) {
+    fn count(&self, plan: &Plan) {
         for disposition in Disposition::ALL {
             self.metrics.message(disposition, plan.count(disposition));
         }
@@ -199,7 +210,14 @@ impl Drain {
 
     /// Reads depth and age of the oldest message, also where the gate was shut.
     async fn look_at_what_is_left(&mut self, report: &mut Report) {
-        match self.queue.peek(1, 1).await {
+        match self
+            .queue
+            .peek(Limits {
+                entries: 1,
+                bytes: 1,
+            })
+            .await
+        {
             Ok(peeked) => {
                 let oldest = peeked.entries.first();
                 let envelope = oldest.and_then(|entry| Envelope::read(&entry.0).ok());
@@ -248,7 +266,9 @@ impl Drain {
             _ => tracing::debug!(outcome = %report.ended, "pass ended"),
         }
         let settings = self.settings.borrow().clone();
-        let time = report.depth.and_then(|depth| estimate::time_to_drain(depth, &settings));
+        let time = report
+            .depth
+            .and_then(|depth| estimate::time_to_drain(depth, &settings));
         self.metrics.estimate(time);
         if let (Some(depth), Some(time)) = (report.depth, time)
             && let Some(warning) = estimate::warning(depth, time, &settings)
@@ -288,7 +308,11 @@ impl Drain {
 }
 
 fn interrupted(report: &Report) -> Ended {
-    if report.moved() > 0 { Ended::Drained } else { Ended::Interrupted }
+    if report.moved() > 0 {
+        Ended::Drained
+    } else {
+        Ended::Interrupted
+    }
 }
 
 fn recovered(before: &Ended) -> Option<&'static str> {

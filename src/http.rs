@@ -84,7 +84,9 @@ pub fn health_routes(state: HealthState) -> Router {
 
 /// `/metrics`.
 pub fn metrics_routes(metrics: Metrics) -> Router {
-    Router::new().route("/metrics", get(render)).with_state(metrics)
+    Router::new()
+        .route("/metrics", get(render))
+        .with_state(metrics)
 }
 
 async fn health(State(state): State<HealthState>) -> Response {
@@ -155,7 +157,10 @@ impl Connections {
         if self.by_age.len() >= MAX_CONNECTIONS {
             self.drop_oldest();
         }
-        #[expect(clippy::disallowed_methods, reason = "connections are owned by this set")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "connections are owned by this set"
+        )]
         let task = self.tasks.spawn(connection(stream, routes, shutdown));
         self.by_age.push_back(task);
     }

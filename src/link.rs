@@ -66,6 +66,8 @@ pub enum Reason {
     Misconfigured,
     /// The script is not known; it is sent again by itself.
     NoScript,
+    /// A transaction was refused as a whole.
+    NotRun,
     /// The server is too old for what we need.
     Unsupported,
     /// The server is a cluster node.
@@ -76,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Auth,
@@ -89,6 +91,7 @@ impl Reason {
         Self::Busy,
         Self::Misconfigured,
         Self::NoScript,
+        Self::NotRun,
         Self::Unsupported,
         Self::Cluster,
         Self::Other,
@@ -110,6 +113,7 @@ impl Reason {
             Self::Busy => "busy",
             Self::Misconfigured => "misconfigured",
             Self::NoScript => "no_script",
+            Self::NotRun => "not_run",
             Self::Unsupported => "unsupported",
             Self::Cluster => "cluster",
             Self::Other => "redis_error",
@@ -146,6 +150,7 @@ impl Reason {
                 "Redis cannot write to its disk and refuses writes: look at its log"
             }
             Self::NoScript => "nothing: the script is loaded again by itself",
+            Self::NotRun => "nothing: it is done again without a transaction by itself",
             Self::Unsupported => "use Redis 7.0 or later",
             Self::Cluster => "a Redis Cluster is not supported yet: use a single primary",
             Self::Other => "see the error",
@@ -192,6 +197,7 @@ impl From<RedisError> for Error {
             ErrorKind::Io => Reason::Unreachable,
             ErrorKind::Server(Kind::BusyLoading) => Reason::Loading,
             ErrorKind::Server(Kind::NoScript) => Reason::NoScript,
+            ErrorKind::Server(Kind::ExecAbort) => Reason::NotRun,
             ErrorKind::Server(Kind::ReadOnly) => Reason::ReadOnly,
             ErrorKind::Server(Kind::NoPerm) => Reason::NoPermission,
             ErrorKind::Server(Kind::MasterDown) => Reason::MasterDown,
@@ -292,8 +298,11 @@ impl Link {
         let answer = answer.map_err(Error::from);
         // After these the line is known to be good; after all else a new one is surer.
         let harmless = |reason| {
-            use Reason::{NoPermission, NoScript, OutOfMemory, WrongType};
-            matches!(reason, NoScript | WrongType | OutOfMemory | NoPermission)
+            use Reason::{NoPermission, NoScript, NotRun, OutOfMemory, WrongType};
+            matches!(
+                reason,
+                NoScript | NotRun | WrongType | OutOfMemory | NoPermission
+            )
         };
         if answer.as_ref().is_err_and(|error| !harmless(error.reason)) {
             self.connection = None;
@@ -363,7 +372,9 @@ impl Link {
             settings = settings.set_password(password.expose_secret());
         }
         let info = info
-            .set_redis_settings(settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION")))
+            .set_redis_settings(
+                settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION")),
+            )
             .set_tcp_settings(
                 TcpSettings::default()
                     .set_nodelay(true)
@@ -398,7 +409,10 @@ async fn connect<T>(attempt: impl Future<Output = Result<T, RedisError>>) -> Res
 fn address(config: &LinkConfig) -> Result<ConnectionInfo, Error> {
     // The crate's own error would repeat the address with its password.
     config.url.clone().into_connection_info().map_err(|error| {
-        Error::new(Reason::Other, format!("bad Redis address: {}", error.category()))
+        Error::new(
+            Reason::Other,
+            format!("bad Redis address: {}", error.category()),
+        )
     })
 }
 
@@ -419,6 +433,9 @@ fn certificates(config: &LinkConfig) -> Result<TlsCertificates, Error> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| {
-        Error::new(Reason::Unreachable, format!("cannot read {}: {error}", path.display()))
+        Error::new(
+            Reason::Unreachable,
+            format!("cannot read {}: {error}", path.display()),
+        )
     })
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::dlq::Disposition;
@@ -249,7 +249,8 @@ impl DrainMetrics {
 
     /// How long the queue will take; `None` where nothing is drained.
     pub fn estimate(&self, time: Option<Duration>) {
-        self.estimate.set(time.map_or(f64::NAN, |time| time.as_secs_f64()));
+        self.estimate
+            .set(time.map_or(f64::NAN, |time| time.as_secs_f64()));
     }
 }
 
@@ -258,11 +259,16 @@ impl HealthMetrics {
     pub fn checked(&self, verdict: &Verdict) {
         self.healthy.set(verdict.health.is_ok().into());
         if verdict.probed {
-            let result = if verdict.health.is_ok() { "healthy" } else { "unhealthy" };
+            let result = if verdict.health.is_ok() {
+                "healthy"
+            } else {
+                "unhealthy"
+            };
             self.probes.with_label_values(&[result]).inc();
         }
         if verdict.probed && verdict.health.is_ok() {
-            self.last_ok.set(jiff::Timestamp::now().as_duration().as_secs_f64());
+            self.last_ok
+                .set(jiff::Timestamp::now().as_duration().as_secs_f64());
         }
     }
 }
@@ -326,7 +332,11 @@ impl OldestAge {
     }
 
     fn set(&self, depth: u64, since: Option<i64>) {
-        let since = if depth == 0 { NONE } else { since.unwrap_or(UNKNOWN) };
+        let since = if depth == 0 {
+            NONE
+        } else {
+            since.unwrap_or(UNKNOWN)
+        };
         self.since.store(since, Ordering::Relaxed);
     }
 }
@@ -340,7 +350,10 @@ impl Collector for OldestAge {
         self.gauge.set(match self.since.load(Ordering::Relaxed) {
             NONE => 0.0,
             UNKNOWN => f64::NAN,
-            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact in f64")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "seconds since 1970 are exact in f64"
+            )]
             since => (jiff::Timestamp::now().as_second() - since).max(0) as f64,
         });
         self.gauge.collect()
@@ -360,7 +373,12 @@ impl Registrar<'_> {
         self.add(IntCounter::new(name, help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -372,7 +390,12 @@ impl Registrar<'_> {
         self.add(IntGauge::new(name, help)?)
     }
 
-    fn int_gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    fn int_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntGaugeVec> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 

@@ -50,7 +50,9 @@ const KEYS: [Key; 6] = [
     Key {
         name: "remediation_interval",
         apply: |settings, text| {
-            set::<Interval>(text, |value| settings.interval = Duration::from_secs(value.0))
+            set::<Interval>(text, |value| {
+                settings.interval = Duration::from_secs(value.0)
+            })
         },
     },
     Key {
@@ -175,7 +177,9 @@ mod tests {
 
     fn found(pairs: &[(&str, &str)]) -> Vec<Option<String>> {
         let text = |key| pairs.iter().find(|(name, _)| *name == key);
-        keys().map(|key| text(key).map(|(_, text)| (*text).to_owned())).collect()
+        keys()
+            .map(|key| text(key).map(|(_, text)| (*text).to_owned()))
+            .collect()
     }
 
     #[test]

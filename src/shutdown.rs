@@ -25,7 +25,10 @@ impl Signals {
     /// Cancels the token at the first signal, and returns at the second.
     pub async fn watch(mut self, shutdown: CancellationToken) {
         let first = self.next().await;
-        tracing::info!(signal = first, "shutting down, a second signal ends at once");
+        tracing::info!(
+            signal = first,
+            "shutting down, a second signal ends at once"
+        );
         shutdown.cancel();
         let second = self.next().await;
         tracing::warn!(signal = second, "second signal, ending at once");

@@ -121,7 +121,10 @@ impl Value for Names {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         Some(Self(names.map(str::to_owned).collect()))
     }
 }

@@ -33,34 +33,106 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Remediation",
         variables: &[
-            var("REMEDIATION_ENABLED", "true", "false: stay up, serve health and metrics, drain nothing"),
-            var("REMEDIATION_INTERVAL", "300", "seconds from the start of one pass to the next"),
-            var("REMEDIATION_BATCH_SIZE", "10", "messages in a batch, at most"),
-            var("REMEDIATION_BATCHES_PER_CYCLE", "1", "batches in a pass, at most; 0 = batch after batch until the queue is empty"),
-            var("REMEDIATION_BATCH_PAUSE_MS", "100", "milliseconds between two batches of a pass"),
-            var("REMEDIATION_BATCH_MAX_BYTES", "8388608", "bytes in a batch, at most; a larger message travels alone"),
-            var("MAX_POISON_RETRIES", "3", "a message that failed this often goes to the dead list; 0 = every message does"),
-            var("REPLAY_STAMP", "true", "false: move every message byte for byte, without counting replays"),
-            var("REPLAY_REQUIRED_FIELDS", "", "fields, separated by commas, without which the alerter discards a message: such a message goes to the dead list"),
+            var(
+                "REMEDIATION_ENABLED",
+                "true",
+                "false: stay up, serve health and metrics, drain nothing",
+            ),
+            var(
+                "REMEDIATION_INTERVAL",
+                "300",
+                "seconds from the start of one pass to the next",
+            ),
+            var(
+                "REMEDIATION_BATCH_SIZE",
+                "10",
+                "messages in a batch, at most",
+            ),
+            var(
+                "REMEDIATION_BATCHES_PER_CYCLE",
+                "1",
+                "batches in a pass, at most; 0 = batch after batch until the queue is empty",
+            ),
+            var(
+                "REMEDIATION_BATCH_PAUSE_MS",
+                "100",
+                "milliseconds between two batches of a pass",
+            ),
+            var(
+                "REMEDIATION_BATCH_MAX_BYTES",
+                "8388608",
+                "bytes in a batch, at most; a larger message travels alone",
+            ),
+            var(
+                "MAX_POISON_RETRIES",
+                "3",
+                "a message that failed this often goes to the dead list; 0 = every message does",
+            ),
+            var(
+                "REPLAY_STAMP",
+                "true",
+                "false: move every message byte for byte, without counting replays",
+            ),
+            var(
+                "REPLAY_REQUIRED_FIELDS",
+                "",
+                "fields, separated by commas, without which the alerter discards a message: such a message goes to the dead list",
+            ),
         ],
     },
     Group {
         title: "Queues",
         variables: &[
-            var("ALERTER_DLQ_NAME", "mutt:dlq:alerter", "list that is drained"),
-            var("INGEST_QUEUE_NAME", "mutt:ingest_queue", "list that replays go to"),
-            var("DEAD_LETTER_QUEUE", "mutt:dlq:dead", "list that poison goes to"),
-            var("ALERT_QUEUE_NAME", "mutt:alert_queue", "list between alerter and forwarder; its depth is shown"),
-            var("MOOG_DLQ_NAME", "mutt:dlq:moog", "the forwarder's dead letter list; its depth is shown"),
+            var(
+                "ALERTER_DLQ_NAME",
+                "mutt:dlq:alerter",
+                "list that is drained",
+            ),
+            var(
+                "INGEST_QUEUE_NAME",
+                "mutt:ingest_queue",
+                "list that replays go to",
+            ),
+            var(
+                "DEAD_LETTER_QUEUE",
+                "mutt:dlq:dead",
+                "list that poison goes to",
+            ),
+            var(
+                "ALERT_QUEUE_NAME",
+                "mutt:alert_queue",
+                "list between alerter and forwarder; its depth is shown",
+            ),
+            var(
+                "MOOG_DLQ_NAME",
+                "mutt:dlq:moog",
+                "the forwarder's dead letter list; its depth is shown",
+            ),
         ],
     },
     Group {
         title: "Moogsoft",
         variables: &[
-            var("MOOG_HEALTH_CHECK_ENABLED", "true", "false: never probe, count Moogsoft as healthy"),
-            var("MOOG_WEBHOOK_URL", "", "http or https address to probe; without one Moogsoft counts as healthy"),
-            var("MOOG_HEALTH_TIMEOUT", "5", "seconds to wait for the probe's answer"),
-            var("MOOG_API_KEY", "", "secret, sent with the probe as X-API-Key"),
+            var(
+                "MOOG_HEALTH_CHECK_ENABLED",
+                "true",
+                "false: never probe, count Moogsoft as healthy",
+            ),
+            var(
+                "MOOG_WEBHOOK_URL",
+                "",
+                "http or https address to probe; without one Moogsoft counts as healthy",
+            ),
+            var(
+                "MOOG_HEALTH_TIMEOUT",
+                "5",
+                "seconds to wait for the probe's answer",
+            ),
+            var(
+                "MOOG_API_KEY",
+                "",
+                "secret, sent with the probe as X-API-Key",
+            ),
         ],
     },
     Group {
@@ -69,36 +141,96 @@ pub const GROUPS: &[Group] = &[
             var("REDIS_HOST", "localhost", "host name or address"),
             var("REDIS_PORT", "6379", "TCP port"),
             var("REDIS_DB", "0", "database number"),
-            var("REDIS_URL", "", "redis://, rediss:// or unix:// address; wins over the three above"),
+            var(
+                "REDIS_URL",
+                "",
+                "redis://, rediss:// or unix:// address; wins over the three above",
+            ),
             var("REDIS_USERNAME", "", "ACL user"),
             var("REDIS_PASSWORD", "", "secret"),
-            var("REDIS_PASSWORD_NEXT", "", "secret, tried when the first is refused: rotation without downtime"),
+            var(
+                "REDIS_PASSWORD_NEXT",
+                "",
+                "secret, tried when the first is refused: rotation without downtime",
+            ),
             var("REDIS_TLS_ENABLED", "false", "true: speak TLS"),
-            var("REDIS_CA_CERT_PATH", "", "PEM file of the certificate authority; without it the system's are trusted"),
-            var("REDIS_TLS_CLIENT_CERT", "", "PEM file of our certificate, where Redis asks for one"),
+            var(
+                "REDIS_CA_CERT_PATH",
+                "",
+                "PEM file of the certificate authority; without it the system's are trusted",
+            ),
+            var(
+                "REDIS_TLS_CLIENT_CERT",
+                "",
+                "PEM file of our certificate, where Redis asks for one",
+            ),
             var("REDIS_TLS_CLIENT_KEY", "", "PEM file of its key"),
-            var("REDIS_TIMEOUT", "5", "seconds to wait for an answer before the connection is given up"),
-            var("DYNAMIC_CONFIG_ENABLED", "false", "true: the keys mutt:config:* override this environment while running"),
+            var(
+                "REDIS_TIMEOUT",
+                "5",
+                "seconds to wait for an answer before the connection is given up",
+            ),
+            var(
+                "DYNAMIC_CONFIG_ENABLED",
+                "false",
+                "true: the keys mutt:config:* override this environment while running",
+            ),
         ],
     },
     Group {
         title: "Process",
         variables: &[
-            var("POD_NAME", "", "name of this instance in logs and in CLIENT LIST; without it the host's name"),
-            var("METRICS_PORT_REMEDIATION", "8086", "port of /metrics; 0 = any free one, which is logged"),
-            var("HEALTH_PORT_REMEDIATION", "8087", "port of /health and /ready; 0 = any free one, which is logged"),
-            var("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING, ERROR, CRITICAL or a filter like info,mutt_remediation=debug"),
+            var(
+                "POD_NAME",
+                "",
+                "name of this instance in logs and in CLIENT LIST; without it the host's name",
+            ),
+            var(
+                "METRICS_PORT_REMEDIATION",
+                "8086",
+                "port of /metrics; 0 = any free one, which is logged",
+            ),
+            var(
+                "HEALTH_PORT_REMEDIATION",
+                "8087",
+                "port of /health and /ready; 0 = any free one, which is logged",
+            ),
+            var(
+                "LOG_LEVEL",
+                "INFO",
+                "DEBUG, INFO, WARNING, ERROR, CRITICAL or a filter like info,mutt_remediation=debug",
+            ),
             var("LOG_JSON_ENABLED", "false", "true: one JSON object a line"),
-            var("SERVICE_VERSION", "", "version shown in JSON logs; without it the program's own"),
-            var("OTEL_SERVICE_NAME", "remediation", "service shown in JSON logs"),
+            var(
+                "SERVICE_VERSION",
+                "",
+                "version shown in JSON logs; without it the program's own",
+            ),
+            var(
+                "OTEL_SERVICE_NAME",
+                "remediation",
+                "service shown in JSON logs",
+            ),
         ],
     },
     Group {
         title: "Accepted so that MUTT's settings can be kept, without effect in this version",
         variables: &[
-            var("OTEL_ENABLED", "false", "traces are not exported yet; true is warned about"),
-            var("OTEL_EXPORTER_OTLP_ENDPOINT", "", "traces are not exported yet"),
-            var("PROMETHEUS_URL", "", "service level objectives are not computed yet"),
+            var(
+                "OTEL_ENABLED",
+                "false",
+                "traces are not exported yet; true is warned about",
+            ),
+            var(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "",
+                "traces are not exported yet",
+            ),
+            var(
+                "PROMETHEUS_URL",
+                "",
+                "service level objectives are not computed yet",
+            ),
         ],
     },
 ];

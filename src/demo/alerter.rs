@@ -110,7 +110,10 @@ impl Alerter {
         if !required.iter().all(|name| event.contains_key(*name)) {
             return Verdict::Discarded;
         }
-        let retries = event.get("_retry_count").and_then(Value::as_u64).unwrap_or(0);
+        let retries = event
+            .get("_retry_count")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
         let text = event["message"].as_str().unwrap_or_default();
         if retries > MAX_RETRIES
             || text == ALWAYS_FAILS
@@ -123,12 +126,15 @@ impl Alerter {
 
     fn database_is_away(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
-        self.outage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+        self.outage
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
     }
 }
 
 /// The letter as the alerter dead-letters it: tried in vain until its count is above the limit.
 fn failed(message: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(message);
-    text.replacen(r#""_retry_count":0"#, r#""_retry_count":4"#, 1).into_bytes()
+    text.replacen(r#""_retry_count":0"#, r#""_retry_count":4"#, 1)
+        .into_bytes()
 }

@@ -71,31 +71,110 @@ pub const NEEDS_DATABASE: &str = "needs the database";
 
 /// All kinds.
 pub static KINDS: [Kind; 18] = [
-    kind("database was away", 40, Fate::Handled, Body::Event(r#""_retry_count":4,"message":"needs the database""#)),
-    kind("shed under load", 20, Fate::Handled, Body::Event(r#""shedding_reason":"queue_depth_exceeded:2500>2000","message":"link down""#)),
-    kind("failed a few times", 10, Fate::Handled, Body::Event(r#""_retry_count":4,"_moog_retry_count":2,"message":"fan failed""#)),
-    kind("odd but sound JSON", 6, Fate::Handled, Body::Event("\"big\":123456789012345678901234567890,\"f\":1.10,\"e\":1E5,\"u\":\"\\u00e9\u{e9}\",\"n\":{\"_remediation_count\":9},\"s\":\"\\\"_retry_count\\\":4\",\"_retry_count\":4,\"_retry_count\":5,\"message\":\"\u{1F525}\"")),
-    kind("always fails", 6, Fate::Exhausted, Body::Event(r#""_retry_count":4,"message":"always fails""#)),
-    kind("forwarder gave up", 4, Fate::Exhausted, Body::Event(r#""_moog_retry_count":6,"message":"x""#)),
-    kind("huge counter", 1, Fate::Exhausted, Body::Event(r#""_moog_retry_count":99999999999999999999,"message":"x""#)),
-    kind("lacks a field", 2, Fate::Incomplete, Body::Raw(br#"{"hostname":"sw-9","id":"@","message":"no timestamp"}"#)),
-    kind("no JSON", 2, Fate::Malformed, Body::Raw(b"<134>Oct 11 22:14:15 sw-1 link @ down")),
+    kind(
+        "database was away",
+        40,
+        Fate::Handled,
+        Body::Event(r#""_retry_count":4,"message":"needs the database""#),
+    ),
+    kind(
+        "shed under load",
+        20,
+        Fate::Handled,
+        Body::Event(r#""shedding_reason":"queue_depth_exceeded:2500>2000","message":"link down""#),
+    ),
+    kind(
+        "failed a few times",
+        10,
+        Fate::Handled,
+        Body::Event(r#""_retry_count":4,"_moog_retry_count":2,"message":"fan failed""#),
+    ),
+    kind(
+        "odd but sound JSON",
+        6,
+        Fate::Handled,
+        Body::Event(
+            "\"big\":123456789012345678901234567890,\"f\":1.10,\"e\":1E5,\"u\":\"\\u00e9\u{e9}\",\"n\":{\"_remediation_count\":9},\"s\":\"\\\"_retry_count\\\":4\",\"_retry_count\":4,\"_retry_count\":5,\"message\":\"\u{1F525}\"",
+        ),
+    ),
+    kind(
+        "always fails",
+        6,
+        Fate::Exhausted,
+        Body::Event(r#""_retry_count":4,"message":"always fails""#),
+    ),
+    kind(
+        "forwarder gave up",
+        4,
+        Fate::Exhausted,
+        Body::Event(r#""_moog_retry_count":6,"message":"x""#),
+    ),
+    kind(
+        "huge counter",
+        1,
+        Fate::Exhausted,
+        Body::Event(r#""_moog_retry_count":99999999999999999999,"message":"x""#),
+    ),
+    kind(
+        "lacks a field",
+        2,
+        Fate::Incomplete,
+        Body::Raw(br#"{"hostname":"sw-9","id":"@","message":"no timestamp"}"#),
+    ),
+    kind(
+        "no JSON",
+        2,
+        Fate::Malformed,
+        Body::Raw(b"<134>Oct 11 22:14:15 sw-1 link @ down"),
+    ),
     kind("JSON array", 1, Fate::Malformed, Body::Raw(br#"[1,"@"]"#)),
     kind("JSON null or number", 1, Fate::Malformed, Body::Raw(b"17@")),
-    kind("cut off", 1, Fate::Malformed, Body::Raw(br#"{"hostname":"sw-1","message":"@"#)),
-    kind("invalid UTF-8", 1, Fate::Malformed, Body::Raw(b"{\"message\":\"\xff\xfe @\"}")),
-    kind("counter as text", 1, Fate::Malformed, Body::Event(r#""_moog_retry_count":"2","message":"x""#)),
-    kind("fractional counter", 1, Fate::Malformed, Body::Event(r#""_moog_retry_count":1.5,"message":"x""#)),
-    kind("negative counter", 1, Fate::Malformed, Body::Event(r#""_remediation_count":-1,"message":"x""#)),
+    kind(
+        "cut off",
+        1,
+        Fate::Malformed,
+        Body::Raw(br#"{"hostname":"sw-1","message":"@"#),
+    ),
+    kind(
+        "invalid UTF-8",
+        1,
+        Fate::Malformed,
+        Body::Raw(b"{\"message\":\"\xff\xfe @\"}"),
+    ),
+    kind(
+        "counter as text",
+        1,
+        Fate::Malformed,
+        Body::Event(r#""_moog_retry_count":"2","message":"x""#),
+    ),
+    kind(
+        "fractional counter",
+        1,
+        Fate::Malformed,
+        Body::Event(r#""_moog_retry_count":1.5,"message":"x""#),
+    ),
+    kind(
+        "negative counter",
+        1,
+        Fate::Malformed,
+        Body::Event(r#""_remediation_count":-1,"message":"x""#),
+    ),
     kind("empty", 1, Fate::Malformed, Body::Raw(b"")),
-    kind("trailing newline", 1, Fate::Handled, Body::Event("\"message\":\"newline\"\n")),
+    kind(
+        "trailing newline",
+        1,
+        Fate::Handled,
+        Body::Event("\"message\":\"newline\"\n"),
+    ),
 ];
 
 /// Makes about `count` letters, all kinds in their shares, well mixed.
 #[must_use]
 pub fn make(count: u32) -> Vec<Letter> {
-    let shares: Vec<&'static Kind> =
-        KINDS.iter().flat_map(|kind| std::iter::repeat_n(kind, kind.share as usize)).collect();
+    let shares: Vec<&'static Kind> = KINDS
+        .iter()
+        .flat_map(|kind| std::iter::repeat_n(kind, kind.share as usize))
+        .collect();
     (0..count)
         .map(|number| {
             // 37 and the number of shares have no common factor: each round of shares meets all.
@@ -122,7 +201,11 @@ fn letter(kind: &'static Kind, number: u32) -> Letter {
             .collect::<Vec<_>>()
             .join(mark.as_bytes()),
     };
-    let mark = if bytes.is_empty() { String::new() } else { mark };
+    let mark = if bytes.is_empty() {
+        String::new()
+    } else {
+        mark
+    };
     Letter { mark, bytes, kind }
 }
 
@@ -131,7 +214,9 @@ fn letter(kind: &'static Kind, number: u32) -> Letter {
 pub fn mark_of(bytes: &[u8]) -> &[u8] {
     const WIDTH: usize = "letter-000000".len();
     let start = bytes.windows(7).position(|window| window == b"letter-");
-    start.and_then(|start| bytes.get(start..start + WIDTH)).unwrap_or_default()
+    start
+        .and_then(|start| bytes.get(start..start + WIDTH))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -148,12 +233,18 @@ mod tests {
         assert_eq!(KINDS.iter().map(|kind| kind.share).sum::<u32>(), 100);
         let letters = make(100);
         for kind in &KINDS {
-            let of_kind = letters.iter().filter(|letter| letter.kind.name == kind.name);
+            let of_kind = letters
+                .iter()
+                .filter(|letter| letter.kind.name == kind.name);
             assert_eq!(of_kind.count(), kind.share as usize, "{}", kind.name);
         }
         let marks: HashSet<&str> = letters.iter().map(|letter| &*letter.mark).collect();
         assert_eq!(marks.len(), 100);
-        assert!(letters.iter().all(|letter| mark_of(&letter.bytes) == letter.mark.as_bytes()));
+        assert!(
+            letters
+                .iter()
+                .all(|letter| mark_of(&letter.bytes) == letter.mark.as_bytes())
+        );
     }
 
     #[test]
@@ -161,7 +252,9 @@ mod tests {
         let rules = Rules {
             max_poison_retries: 3,
             stamp: true,
-            required_fields: ["hostname", "timestamp", "message"].map(str::to_owned).to_vec(),
+            required_fields: ["hostname", "timestamp", "message"]
+                .map(str::to_owned)
+                .to_vec(),
         };
         for letter in make(100) {
             let verdict = classify(&Entry(letter.bytes.clone()), &rules).disposition;

@@ -76,7 +76,12 @@ impl RedisServer {
 }
 
 /// Starts the program; `None` when it is not installed.
-fn spawn(program: &str, dir: &Path, port: u16, arguments: &[&str]) -> anyhow::Result<Option<Child>> {
+fn spawn(
+    program: &str,
+    dir: &Path,
+    port: u16,
+    arguments: &[&str],
+) -> anyhow::Result<Option<Child>> {
     let started = Command::new(program)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(dir)
@@ -100,5 +105,7 @@ fn spawn(program: &str, dir: &Path, port: u16, arguments: &[&str]) -> anyhow::Re
 /// # Errors
 /// When there is none.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }

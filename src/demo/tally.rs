@@ -46,7 +46,10 @@ impl Tally {
         ];
         for (messages, place) in places {
             for message in messages {
-                found.entry(mark_of(message)).or_default().push((message, place));
+                found
+                    .entry(mark_of(message))
+                    .or_default()
+                    .push((message, place));
             }
         }
         let mut tally = Self {
@@ -63,7 +66,10 @@ impl Tally {
         };
         let mut expected: HashMap<&[u8], Vec<&Letter>> = HashMap::new();
         for letter in letters {
-            expected.entry(letter.mark.as_bytes()).or_default().push(letter);
+            expected
+                .entry(letter.mark.as_bytes())
+                .or_default()
+                .push(letter);
         }
         for (mark, letters) in expected {
             let places = found.get(mark).map_or(&[][..], |places| places);
@@ -112,7 +118,12 @@ enum Place {
 }
 
 async fn list(redis: &mut MultiplexedConnection, name: &str) -> redis::RedisResult<Vec<Vec<u8>>> {
-    redis::cmd("LRANGE").arg(name).arg(0).arg(-1).query_async(redis).await
+    redis::cmd("LRANGE")
+        .arg(name)
+        .arg(0)
+        .arg(-1)
+        .query_async(redis)
+        .await
 }
 
 /// The members beyond the stamp, each value as it is spelt.
@@ -121,18 +132,30 @@ fn members(bytes: &[u8]) -> Option<HashMap<String, String>> {
     let kept = all
         .into_iter()
         .filter(|(name, _)| name != "_retry_count" && !name.starts_with("_remediation_"));
-    Some(kept.map(|(name, value)| (name, value.get().to_owned())).collect())
+    Some(
+        kept.map(|(name, value)| (name, value.get().to_owned()))
+            .collect(),
+    )
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, count: u64, note: &str| writeln!(f, "{name:<28}{count:>8}  {note}");
+        let mut row =
+            |name: &str, count: u64, note: &str| writeln!(f, "{name:<28}{count:>8}  {note}");
         row("dead letters", self.letters as u64, "")?;
         row("replays", self.replays, "a letter may take several")?;
-        row("  came back", self.bounced, "the alerter failed on them again")?;
+        row(
+            "  came back",
+            self.bounced,
+            "the alerter failed on them again",
+        )?;
         row("handled", self.handled as u64, "by the alerter, in the end")?;
         for (reason, count) in self.parked {
-            row(&format!("parked: {}", reason.as_str()), count as u64, "in mutt:dlq:dead")?;
+            row(
+                &format!("parked: {}", reason.as_str()),
+                count as u64,
+                "in mutt:dlq:dead",
+            )?;
         }
         row("not settled", self.unsettled as u64, "")?;
         row("lost", self.lost as u64, "")?;

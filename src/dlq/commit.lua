@@ -2,15 +2,22 @@
 -- Moves the oldest entries of a list, all or none: the one place where messages change lists.
 --
 -- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
--- ARGV: for each entry, oldest first: its bytes; the bytes to push ('' = the same); 'r' or 'd'
+-- ARGV[1] how the caller knows that the tail is still what it decided upon:
+--         'compare': it does not, so each entry follows and is compared byte for byte;
+--         'watched': it runs this in a transaction under WATCH of the source since before it read
+--                    the tail, so Redis has refused already if anything changed
+-- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list
+-- ARGV from 3: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
+--              'watched': the oldest entry, the youngest, then for each the bytes to push
 -- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw.
 --
 -- Why no message can be lost, doubled or swapped:
 --  * Redis runs a script alone and as a whole. A caller that dies, is cut off or waits in vain
 --    leaves either all of this done or nothing.
---  * Nothing is written before every entry of the tail has been compared, byte for byte, with what
---    the caller decided upon. Another worker, or an operator's LREM, makes a conflict, not a loss.
---    For the same reason a commit that arrives twice or late does no harm.
+--  * Nothing is written unless the tail is what the caller decided upon. Another worker, or an
+--    operator's LREM, makes a conflict, not a loss. For the same reason a commit that arrives
+--    twice or late does no harm. In a 'watched' run both ends are compared all the same, so that
+--    something between us and Redis that swallows WATCH does not go unnoticed.
 --  * A script is not rolled back when a write fails in the middle. So all that could fail is tried
 --    first: the types of the three keys here, memory by the '#!lua' header (at maxmemory Redis
 --    refuses such a script before it starts). If a write failed all the same, the order (push,
@@ -24,17 +31,27 @@ for _, key in ipairs(KEYS) do
   end
 end
 
-local count = #ARGV / 3
-local tail = redis.call('LRANGE', KEYS[1], -count, -1)
-if #tail ~= count then return { -1 } end
+local flags = ARGV[2]
+local count = #flags
+local replays, dead = {}, {}
+local function plan(i, body)
+  local push = flags:byte(i) == 114 and replays or dead
+  push[#push + 1] = body
+end
 
-local pushes = { r = {}, d = {} }
-for i = 1, count do
-  local at = i * 3 - 2
-  local entry, body = ARGV[at], ARGV[at + 1]
-  if tail[count + 1 - i] ~= entry then return { -1 } end
-  local push = pushes[ARGV[at + 2]]
-  push[#push + 1] = body == '' and entry or body
+-- Strings are what costs time here: each entry that becomes one in this script is hashed whole.
+if ARGV[1] == 'watched' then
+  if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[3] then return { -1 } end
+  if redis.call('LINDEX', KEYS[1], -count) ~= ARGV[4] then return { -1 } end
+  for i = 1, count do plan(i, ARGV[4 + i]) end
+else
+  local tail = redis.call('LRANGE', KEYS[1], -count, -1)
+  if #tail ~= count then return { -1 } end
+  for i = 1, count do
+    local entry, body = ARGV[1 + i * 2], ARGV[2 + i * 2]
+    if tail[count + 1 - i] ~= entry then return { -1 } end
+    plan(i, body == '' and entry or body)
+  end
 end
 
 -- unpack fails above some 8,000 values.
@@ -43,7 +60,7 @@ local function push_all(key, bodies)
     redis.call('LPUSH', key, unpack(bodies, first, math.min(first + 999, #bodies)))
   end
 end
-push_all(KEYS[2], pushes.r)
-push_all(KEYS[3], pushes.d)
+push_all(KEYS[2], replays)
+push_all(KEYS[3], dead)
 redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-return { #pushes.r, #pushes.d }
+return { #replays, #dead }

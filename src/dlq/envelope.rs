@@ -125,8 +125,8 @@ impl<'a> Envelope<'a> {
 
     /// Sets `set` (replaced where present, else appended) and replaces `reset` where present.
     fn splice(&self, set: &[(&str, String)], reset: &[(&str, &str)]) -> Vec<u8> {
-        let mut edits: Vec<(&Range<usize>, &str)> = Vec::new();
-        let mut appended = String::new();
+        let mut edits: Vec<(&Range<usize>, &str)> = Vec::with_capacity(4);
+        let mut appended = String::with_capacity(64);
         for (name, value) in set {
             let before = edits.len();
             edits.extend(self.members.ranges(name).map(|range| (range, &**value)));
@@ -134,7 +134,7 @@ impl<'a> Envelope<'a> {
                 if !self.members.names.is_empty() || !appended.is_empty() {
                     appended.push(',');
                 }
-                appended.push_str(&format!("\"{name}\":{value}"));
+                appended.extend(["\"", name, "\":", value]);
             }
         }
         for (name, value) in reset {
@@ -157,7 +157,7 @@ impl<'a> Envelope<'a> {
 }
 
 /// The names of the top level, and where the values that we know lie.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Members<'a> {
     names: Vec<Cow<'a, str>>,
     known: Vec<Member<'a>>,
@@ -236,7 +236,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
+        let mut members = Members {
+            names: Vec::with_capacity(16),
+            known: Vec::with_capacity(LOOKED_AT.len()),
+            close: 0,
+        };
         // The key is compared decoded: "_retry\u005fcount" is the same member to every reader.
         while let Some(Key(key)) = map.next_key()? {
             match LOOKED_AT.iter().find(|name| **name == key) {

@@ -28,6 +28,6 @@ while taken < max_entries do
     largest = math.max(largest, #part[i])
   end
   if #part < want then break end
-  step = math.min(step * 2, 16)
+  step = math.min(step * 2, 32)
 end
 return answer

@@ -1,6 +1,8 @@
 //! Peek and commit on Redis lists. Speaks Redis for the drain, and decides nothing.
 
-use redis::{Cmd, Value};
+use std::sync::LazyLock;
+
+use redis::{Cmd, Pipeline, Value};
 
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::{self, Link, LinkConfig, Reason};
@@ -21,8 +23,17 @@ pub struct Lists {
 pub struct Queue {
     link: Link,
     lists: Lists,
-    peek: Script,
-    commit: Script,
+    /// Whether Redis watches the source since the last peek.
+    watching: bool,
+}
+
+/// How much to peek.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries, at most.
+    pub entries: u64,
+    /// Bytes, at most; a larger first entry comes alone.
+    pub bytes: u64,
 }
 
 impl Queue {
@@ -32,56 +43,158 @@ impl Queue {
         Self {
             link: Link::new(config),
             lists,
-            peek: Script::new(include_str!("peek.lua")),
-            commit: Script::new(include_str!("commit.lua")),
+            watching: false,
         }
     }
 
-    /// Reads the oldest entries: at most `max_entries`, and beyond the first only as many as fit
-    /// into `max_bytes`.
+    /// Reads the oldest entries, and has Redis watch the source from before they are read.
     ///
     /// # Errors
     /// [`Error::Peek`]; nothing was changed.
-    pub async fn peek(&mut self, max_entries: u64, max_bytes: u64) -> Result<Peeked, Error> {
-        let call = self.peek.call(&[&self.lists.source], |command| {
-            command.arg(max_entries).arg(max_bytes);
-        });
-        let answer = call.on(&mut self.link).await.and_then(peeked);
-        answer.map_err(|source| Error::Peek {
-            source_list: self.lists.source.clone(),
-            source,
-        })
+    pub async fn peek(&mut self, limits: Limits) -> Result<Peeked, Error> {
+        let answer = match self.watch_and_peek(limits).await {
+            Err(error) if error.reason == Reason::NoScript => match self.load(&PEEK).await {
+                Ok(()) => self.watch_and_peek(limits).await,
+                Err(error) => Err(error),
+            },
+            answer => answer,
+        };
+        self.watching = answer.is_ok();
+        let answer = answer.and_then(peeked);
+        answer.map_err(|source| self.peek_error(source))
     }
 
     /// Moves all of the transfers, which must be the oldest entries of the source, or none.
     ///
+    /// While nothing has touched the source since the peek, Redis need not compare the entries;
+    /// otherwise (new dead letters on the left are enough) it does.
+    ///
     /// # Errors
     /// [`Error::Commit`]. After a timeout or a broken connection the batch may have been moved or
     /// not; each message is in exactly one list all the same, and the next peek shows which.
-    pub async fn commit(&mut self, transfers: &[Transfer<'_>]) -> Result<Committed, Error> {
+    pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+        let mut answer = None;
+        if std::mem::take(&mut self.watching) {
+            answer = self.commit_watched(transfers).await.transpose();
+        }
+        let answer = match answer {
+            Some(answer) => answer,
+            None => self.commit_comparing(transfers).await,
+        };
+        answer
+            .and_then(committed)
+            .map_err(|source| self.commit_error(source))
+    }
+
+    async fn watch_and_peek(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
+        let mut peek = PEEK.command(&[&self.lists.source], 2, 32);
+        peek.arg(limits.entries).arg(limits.bytes);
+        let mut pipeline = Pipeline::with_capacity(3);
+        // An earlier peek that no commit followed is watching still.
+        pipeline.cmd("UNWATCH").ignore();
+        pipeline.cmd("WATCH").arg(&self.lists.source).ignore();
+        pipeline.add_command(peek);
+        let (answer,) = self.link.call_all(&pipeline).await?;
+        Ok(answer)
+    }
+
+    /// The commit under WATCH; `None` if Redis did not run it, for whatever reason.
+    async fn commit_watched(
+        &mut self,
+        transfers: &[Transfer],
+    ) -> Result<Option<Vec<Value>>, link::Error> {
+        let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
+            return Ok(None);
+        };
+        let bodies = transfers.iter().map(Transfer::arriving);
+        let ends = [&oldest.entry.0[..], &youngest.entry.0];
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.atomic().add_command(self.commit_command(
+            "watched",
+            transfers,
+            ends.into_iter().chain(bodies),
+        ));
+        let answer: Result<Option<(Vec<Value>,)>, _> = self.link.call_all(&pipeline).await;
+        match answer {
+            Ok(answer) => Ok(answer.map(|(answer,)| answer)),
+            Err(error) if matches!(error.reason, Reason::NoScript | Reason::NotRun) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn commit_comparing(
+        &mut self,
+        transfers: &[Transfer],
+    ) -> Result<Vec<Value>, link::Error> {
+        let pairs = transfers.iter().flat_map(entry_and_body);
+        let command = self.commit_command("compare", transfers, pairs);
+        match self.link.call(&command).await {
+            // A server that does not know a script has not run it: this is no repetition.
+            Err(error) if error.reason == Reason::NoScript => {
+                self.load(&COMMIT).await?;
+                self.link.call(&command).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn commit_command<'a>(
+        &self,
+        mode: &str,
+        transfers: &[Transfer],
+        arguments: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Cmd {
         let Lists {
             source,
             target,
             dead,
         } = &self.lists;
-        let call = self.commit.call(&[source, target, dead], |command| {
-            for transfer in transfers {
-                let flag = match transfer.disposition {
-                    Disposition::Replay => "r",
-                    Disposition::Dead(_) => "d",
-                };
-                command
-                    .arg(&transfer.entry.0)
-                    .arg(transfer.body.as_deref().unwrap_or_default())
-                    .arg(flag);
-            }
-        });
-        let answer = call.on(&mut self.link).await.and_then(committed);
-        answer.map_err(|error| Error::Commit {
-            source_list: source.clone(),
-            source: error,
-        })
+        let flag = |transfer: &Transfer| match transfer.disposition {
+            Disposition::Replay => b'r',
+            Disposition::Dead(_) => b'd',
+        };
+        let flags: Vec<u8> = transfers.iter().map(flag).collect();
+        let (count, bytes) = arguments
+            .clone()
+            .fold((2, flags.len()), |(count, bytes), argument| {
+                (count + 1, bytes + argument.len())
+            });
+        let mut command = COMMIT.command(&[source, target, dead], count, bytes);
+        command.arg(mode).arg(flags);
+        for argument in arguments {
+            command.arg(argument);
+        }
+        command
     }
+
+    async fn load(&mut self, script: &Script) -> Result<(), link::Error> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(script.source);
+        self.link.call(&load).await
+    }
+
+    fn peek_error(&self, source: link::Error) -> Error {
+        let source_list = self.lists.source.clone();
+        Error::Peek {
+            source_list,
+            source,
+        }
+    }
+
+    fn commit_error(&self, source: link::Error) -> Error {
+        let source_list = self.lists.source.clone();
+        Error::Commit {
+            source_list,
+            source,
+        }
+    }
+}
+
+fn entry_and_body(transfer: &Transfer) -> [&[u8]; 2] {
+    [
+        &transfer.entry.0,
+        transfer.body.as_deref().unwrap_or_default(),
+    ]
 }
 
 fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
@@ -111,8 +224,14 @@ fn committed(answer: Vec<Value>) -> Result<Committed, link::Error> {
 }
 
 fn unexpected(script: &str) -> link::Error {
-    link::Error::new(Reason::Other, format!("unexpected answer of the {script} script"))
+    link::Error::new(
+        Reason::Other,
+        format!("unexpected answer of the {script} script"),
+    )
 }
+
+static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
 
 /// A script, called by its digest, sent whole only when the server does not know it.
 #[derive(Debug)]
@@ -121,41 +240,20 @@ struct Script {
     digest: String,
 }
 
-/// One call of a script, with keys and arguments.
-struct Call<'a> {
-    script: &'a Script,
-    by_digest: Cmd,
-}
-
 impl Script {
     fn new(source: &'static str) -> Self {
         let digest = redis::Script::new(source).get_hash().to_owned();
         Self { source, digest }
     }
 
-    fn call(&self, keys: &[&String], arguments: impl FnOnce(&mut Cmd)) -> Call<'_> {
-        let mut by_digest = redis::cmd("EVALSHA");
-        by_digest.arg(&self.digest).arg(keys.len()).arg(keys);
-        arguments(&mut by_digest);
-        Call {
-            script: self,
-            by_digest,
-        }
-    }
-}
-
-impl Call<'_> {
-    /// Runs the script. A server that does not know it has not run it, so that loading it and
-    /// calling again is no repetition.
-    async fn on(&self, link: &mut Link) -> Result<Vec<Value>, link::Error> {
-        match link.call(&self.by_digest).await {
-            Err(error) if error.reason == Reason::NoScript => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(self.script.source);
-                let () = link.call(&load).await?;
-                link.call(&self.by_digest).await
-            }
-            answer => answer,
-        }
+    /// A call with these keys, and room for so many arguments of so many bytes.
+    fn command(&self, keys: &[&String], arguments: usize, bytes: usize) -> Cmd {
+        let mut command = Cmd::with_capacity(arguments + keys.len() + 3, bytes + 512);
+        command
+            .arg("EVALSHA")
+            .arg(&self.digest)
+            .arg(keys.len())
+            .arg(keys);
+        command
     }
 }

@@ -19,11 +19,19 @@ pub fn time_to_drain(depth: u64, settings: &Settings) -> Option<Duration> {
         0 => batches.max(1),
         limit => limit,
     };
-    let pauses = |batches: u64| settings.batch_pause.saturating_mul(clamped(batches.saturating_sub(1)));
+    let pauses = |batches: u64| {
+        settings
+            .batch_pause
+            .saturating_mul(clamped(batches.saturating_sub(1)))
+    };
     let full_passes = batches.saturating_sub(1) / per_pass;
     let last = batches - full_passes * per_pass;
     let period = settings.interval.max(pauses(per_pass));
-    Some(period.saturating_mul(clamped(full_passes)).saturating_add(pauses(last)))
+    Some(
+        period
+            .saturating_mul(clamped(full_passes))
+            .saturating_add(pauses(last)),
+    )
 }
 
 /// What to tell the operator of a queue that will take longer than a day.
@@ -31,7 +39,11 @@ pub fn time_to_drain(depth: u64, settings: &Settings) -> Option<Duration> {
 pub fn warning(depth: u64, time: Duration, settings: &Settings) -> Option<String> {
     (time > LONG).then(|| {
         let pace = match settings.batches_per_cycle {
-            0 => format!("{} per {} ms", settings.batch_size, settings.batch_pause.as_millis()),
+            0 => format!(
+                "{} per {} ms",
+                settings.batch_size,
+                settings.batch_pause.as_millis()
+            ),
             limit => {
                 let per_pass = limit.saturating_mul(settings.batch_size);
                 format!("{per_pass} per {} s", settings.interval.as_secs())
@@ -85,8 +97,14 @@ mod tests {
     fn what_one_pass_moves_takes_no_interval() {
         assert_eq!(time_to_drain(0, &settings(10, 1)), Some(Duration::ZERO));
         assert_eq!(time_to_drain(10, &settings(10, 1)), Some(Duration::ZERO));
-        assert_eq!(time_to_drain(11, &settings(10, 1)), Some(Duration::from_secs(300)));
-        assert_eq!(time_to_drain(30, &settings(10, 3)), Some(Duration::from_millis(200)));
+        assert_eq!(
+            time_to_drain(11, &settings(10, 1)),
+            Some(Duration::from_secs(300))
+        );
+        assert_eq!(
+            time_to_drain(30, &settings(10, 3)),
+            Some(Duration::from_millis(200))
+        );
     }
 
     #[test]

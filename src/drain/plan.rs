@@ -5,30 +5,30 @@ use crate::dlq::{Disposition, Entry, Transfer};
 
 /// What a batch is to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<'a> {
+pub struct Plan {
     /// One transfer for each peeked entry, in the same order: oldest first.
-    pub transfers: Vec<Transfer<'a>>,
+    pub transfers: Vec<Transfer>,
 }
 
-impl Plan<'_> {
+impl Plan {
     /// Number of entries with this disposition.
     #[must_use]
     pub fn count(&self, disposition: Disposition) -> u64 {
-        let same = |transfer: &&Transfer<'_>| transfer.disposition == disposition;
+        let same = |transfer: &&Transfer| transfer.disposition == disposition;
         self.transfers.iter().filter(same).count() as u64
     }
 }
 
 /// Plans a batch. `now` is in Unix seconds.
 #[must_use]
-pub fn plan<'a>(entries: &'a [Entry], rules: &Rules, now: i64) -> Plan<'a> {
+pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
     let transfers = entries
-        .iter()
+        .into_iter()
         .map(|entry| {
             let Classified {
                 disposition,
                 envelope,
-            } = classify(entry, rules);
+            } = classify(&entry, rules);
             let body = envelope
                 .filter(|_| rules.stamp)
                 .map(|envelope| match disposition {
@@ -47,12 +47,12 @@ pub fn plan<'a>(entries: &'a [Entry], rules: &Rules, now: i64) -> Plan<'a> {
 
 /// Whether a plan is complete: every peeked entry has exactly one transfer, in the same order.
 #[must_use]
-pub fn conserves(entries: &[Entry], plan: &Plan<'_>) -> bool {
+pub fn conserves(entries: &[Entry], plan: &Plan) -> bool {
     entries.len() == plan.transfers.len()
         && entries
             .iter()
             .zip(&plan.transfers)
-            .all(|(entry, transfer)| entry == transfer.entry)
+            .all(|(entry, transfer)| *entry == transfer.entry)
 }
 
 #[cfg(test)]
@@ -74,8 +74,8 @@ mod tests {
     }
 
     fn arriving(bytes: &str) -> String {
-        let entries = [Entry(bytes.as_bytes().to_vec())];
-        let plan = plan(&entries, &rules(true), NOW);
+        let entries = vec![Entry(bytes.as_bytes().to_vec())];
+        let plan = plan(entries, &rules(true), NOW);
         String::from_utf8(plan.transfers[0].arriving().to_vec()).expect("stamps are text")
     }
 
@@ -175,9 +175,7 @@ mod tests {
         members
             .0
             .into_iter()
-            .filter(|(name, _)| {
-                !(name.starts_with("_remediation_") || name == "_retry_count")
-            })
+            .filter(|(name, _)| !(name.starts_with("_remediation_") || name == "_retry_count"))
             .collect()
     }
 
@@ -216,7 +214,7 @@ mod tests {
             stamp: bool,
         ) {
             let entries: Vec<Entry> = messages.into_iter().map(Entry).collect();
-            let plan = plan(&entries, &rules(stamp), NOW);
+            let plan = plan(entries.clone(), &rules(stamp), NOW);
             prop_assert!(conserves(&entries, &plan));
             for transfer in &plan.transfers {
                 let before = &transfer.entry.0;
@@ -248,11 +246,11 @@ mod tests {
         fn bytes_outside_the_stamp_are_kept_to_the_letter(
             head in "[ \n]{0,3}", inner in r#""a" ?: ?(1\.10|"é\\u00e9"|[0-9]{1,40}|\{ \})"#, tail in "[ \r\n\t]{0,3}",
         ) {
-            let entries = [Entry(format!("{head}{{{inner}}}{tail}").into_bytes())];
-            let plan = plan(&entries, &rules(true), NOW);
+            let entry = Entry(format!("{head}{{{inner}}}{tail}").into_bytes());
+            let plan = plan(vec![entry.clone()], &rules(true), NOW);
             let after = String::from_utf8(plan.transfers[0].arriving().to_vec()).expect("text");
             let stamp = format!(",\"_remediation_count\":1,\"_remediation_at\":{NOW}");
-            let valid = serde_json::from_slice::<serde::de::IgnoredAny>(&entries[0].0).is_ok();
+            let valid = serde_json::from_slice::<serde::de::IgnoredAny>(&entry.0).is_ok();
             let expected = if valid { format!("{head}{{{inner}{stamp}}}{tail}") } else { format!("{head}{{{inner}}}{tail}") };
             prop_assert_eq!(after, expected);
         }

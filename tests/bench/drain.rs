@@ -26,10 +26,20 @@ fn main() -> anyhow::Result<()> {
 
 async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let aof = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
+    let aof = [
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+    ];
     let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
     let mut redis = connect(server.port()).await?;
-    say(&format!("{messages} messages of {} bytes, AOF everysec, best of {rounds} rounds", message(0).len()));
+    say(&format!(
+        "{messages} messages of {} bytes, AOF everysec, best of {rounds} rounds",
+        message(0).len()
+    ));
 
     let [mut python, mut one_by_one, mut lmove, mut daemon] = [0.0_f64; 4];
     let mut memory = 0;
@@ -50,21 +60,48 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
     let running = Daemon::start(&server, 10, dir.path())?;
     wait_for_first(&mut redis, messages).await?;
     let busy = pings(server.port(), Duration::from_secs(3)).await?;
-    let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(&mut redis).await?;
+    let left: usize = redis::cmd("LLEN")
+        .arg(SOURCE)
+        .query_async(&mut redis)
+        .await?;
     drop(running);
 
     row("the Python worker's loop, in Python", &rate(python));
     row("the same loop in Rust", &rate(one_by_one));
     row("pipelined LMOVE, no stamp, no check", &rate(lmove));
-    row(&format!("mutt-remediation, batches of {BATCH}"), &rate(daemon));
+    row(
+        &format!("mutt-remediation, batches of {BATCH}"),
+        &rate(daemon),
+    );
     if python > 0.0 {
-        row("  against the Python worker's loop", &format!("{:.1} x", daemon / python));
+        row(
+            "  against the Python worker's loop",
+            &format!("{:.1} x", daemon / python),
+        );
     }
-    row("  against the same loop in Rust", &format!("{:.1} x", daemon / one_by_one));
-    row("  against pipelined LMOVE", &format!("{:.2} x", daemon / lmove));
-    row("peak resident memory", &format!("{:.1} MiB", memory as f64 / 1024.0));
-    row("start to first replay", &format!("{} ms", start.as_millis()));
-    row("binary", &format!("{:.1} MiB", std::fs::metadata(BINARY)?.len() as f64 / 1_048_576.0));
+    row(
+        "  against the same loop in Rust",
+        &format!("{:.1} x", daemon / one_by_one),
+    );
+    row(
+        "  against pipelined LMOVE",
+        &format!("{:.2} x", daemon / lmove),
+    );
+    row(
+        "peak resident memory",
+        &format!("{:.1} MiB", memory as f64 / 1024.0),
+    );
+    row(
+        "start to first replay",
+        &format!("{} ms", start.as_millis()),
+    );
+    row(
+        "binary",
+        &format!(
+            "{:.1} MiB",
+            std::fs::metadata(BINARY)?.len() as f64 / 1_048_576.0
+        ),
+    );
     row("PING of another client, idle server", &idle.to_string());
     row("PING while draining, batches of 10", &busy.to_string());
     if left == 0 {
@@ -80,7 +117,9 @@ fn message(number: usize) -> String {
     let mut body = String::new();
     let mut seed = number as u64 + 1;
     while body.len() < 720 {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         body.push_str(&format!("{:016x} ", seed));
     }
     format!(
@@ -91,18 +130,27 @@ fn message(number: usize) -> String {
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
     let patient = AsyncConnectionConfig::new().set_response_timeout(None);
     let client = Client::open(("127.0.0.1", port))?;
-    Ok(client.get_multiplexed_async_connection_with_config(&patient).await?)
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?)
 }
 
 async fn fill(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
     let () = redis::cmd("FLUSHALL").query_async(redis).await?;
     for first in (0..messages).step_by(1_000) {
         let bodies: Vec<String> = (first..messages.min(first + 1_000)).map(message).collect();
-        let _: usize = redis::cmd("LPUSH").arg(SOURCE).arg(bodies).query_async(redis).await?;
+        let _: usize = redis::cmd("LPUSH")
+            .arg(SOURCE)
+            .arg(bodies)
+            .query_async(redis)
+            .await?;
     }
     // What filling has left for the disk is not the business of what is measured next.
     loop {
-        let info: String = redis::cmd("INFO").arg("persistence").query_async(redis).await?;
+        let info: String = redis::cmd("INFO")
+            .arg("persistence")
+            .query_async(redis)
+            .await?;
         if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_pending_bio_fsync:0") {
             return Ok(());
         }
@@ -143,32 +191,53 @@ print(moved / (time.perf_counter() - began))
         .arg(server.port().to_string())
         .output()
         .await;
-    let rate = run.ok().and_then(|run| String::from_utf8_lossy(&run.stdout).trim().parse().ok());
+    let rate = run
+        .ok()
+        .and_then(|run| String::from_utf8_lossy(&run.stdout).trim().parse().ok());
     if rate.is_none() {
         say("python3 with redis-py was not found: its row is left out (make bench sets it up)");
     }
     Ok(rate)
 }
 
-async fn one_by_one_loop(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<f64> {
+async fn one_by_one_loop(
+    redis: &mut MultiplexedConnection,
+    messages: usize,
+) -> anyhow::Result<f64> {
     fill(redis, messages).await?;
     let began = Instant::now();
     loop {
         let taken: Option<Vec<u8>> = redis::cmd("RPOP").arg(SOURCE).query_async(redis).await?;
         let Some(message) = taken else { break };
         let event: Value = serde_json::from_slice(&message)?;
-        let retries = event.get("_moog_retry_count").and_then(Value::as_u64).unwrap_or(0);
-        let target = if retries >= 3 { "mutt:dlq:dead" } else { TARGET };
-        let _: usize = redis::cmd("LPUSH").arg(target).arg(message).query_async(redis).await?;
+        let retries = event
+            .get("_moog_retry_count")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
+        let target = if retries >= 3 {
+            "mutt:dlq:dead"
+        } else {
+            TARGET
+        };
+        let _: usize = redis::cmd("LPUSH")
+            .arg(target)
+            .arg(message)
+            .query_async(redis)
+            .await?;
     }
     Ok(messages as f64 / began.elapsed().as_secs_f64())
 }
 
-async fn pipelined_lmove(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<f64> {
+async fn pipelined_lmove(
+    redis: &mut MultiplexedConnection,
+    messages: usize,
+) -> anyhow::Result<f64> {
     fill(redis, messages).await?;
     let mut pipeline = redis::pipe();
     for _ in 0..BATCH {
-        pipeline.cmd("LMOVE").arg(&[SOURCE, TARGET, "RIGHT", "LEFT"]);
+        pipeline
+            .cmd("LMOVE")
+            .arg(&[SOURCE, TARGET, "RIGHT", "LEFT"]);
     }
     let began = Instant::now();
     for _ in 0..messages.div_ceil(BATCH) {
@@ -205,7 +274,10 @@ async fn drain(
     }
     let took = first.elapsed();
     let arrived: usize = redis::cmd("LLEN").arg(TARGET).query_async(redis).await?;
-    anyhow::ensure!(arrived == messages, "{arrived} of {messages} messages arrived");
+    anyhow::ensure!(
+        arrived == messages,
+        "{arrived} of {messages} messages arrived"
+    );
     Ok(Run {
         rate: at_first as f64 / took.as_secs_f64(),
         peak_memory_kib: daemon.peak_memory_kib()?,
@@ -262,7 +334,8 @@ struct Latency(Vec<Duration>);
 
 impl std::fmt::Display for Latency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        let at =
+            |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         let (middle, high, worst) = (at(0.5), at(0.99), at(1.0));
         write!(f, "p50 {middle:.2} ms, p99 {high:.2} ms, max {worst:.2} ms")
     }
@@ -288,7 +361,11 @@ fn argument(name: &str) -> Option<usize> {
 }
 
 fn rate(rate: f64) -> String {
-    if rate > 0.0 { format!("{rate:.0} messages/s") } else { "not measured".into() }
+    if rate > 0.0 {
+        format!("{rate:.0} messages/s")
+    } else {
+        "not measured".into()
+    }
 }
 
 fn row(name: &str, value: &str) {
