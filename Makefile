@@ -29,8 +29,8 @@ check: ## format, lints, documentation, dependencies, manifests, links
 	.ci/check
 
 bench: ## messages a second, beside the Python worker's way
-	@.ci/setup demo
-	cargo bench --locked --bench drain
+	@.ci/setup bench
+	BENCH_PYTHON=target/ci/bench/bin/python cargo bench --locked --bench drain
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .

@@ -198,11 +198,12 @@ impl App {
             died = loops.first_death() => return Err(died.into()),
             died = listeners.first_death() => return Err(died.into()),
         }
-        match timeout(GRACE, loops.all_ended()).await {
-            Ok(ended) => ended?,
-            Err(_) => tracing::warn!(
+        if let Ok(ended) = timeout(GRACE, loops.all_ended()).await {
+            ended?;
+        } else {
+            tracing::warn!(
                 "a loop did not end in time; what it had in flight is safe, the next start sees how it ended"
-            ),
+            );
         }
         closing.cancel();
         listeners.all_ended().await?;

@@ -102,7 +102,7 @@ impl Backoff {
     }
 
     /// The next wait.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(self.longest);
         wait.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -145,10 +145,10 @@ mod tests {
     fn waits_double_to_the_limit_and_begin_anew() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
         for full in [1.0, 2.0, 4.0, 5.0, 5.0] {
-            let wait = backoff.next().as_secs_f64();
+            let wait = backoff.next_wait().as_secs_f64();
             assert!((full / 2.0..=full).contains(&wait), "{wait} of {full}");
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_secs(1));
+        assert!(backoff.next_wait() <= Duration::from_secs(1));
     }
 }

@@ -70,7 +70,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         .get_matches();
     let arguments = Arguments::from_arg_matches(&matches)?;
     match arguments.command {
-        _ if arguments.check_config => check_config(),
+        _ if arguments.check_config => Ok(check_config()),
         None => daemon(),
         Some(Command::Demo(options)) => runtime()?.block_on(demo::run(options)),
         Some(Command::Healthcheck { url }) => runtime()?.block_on(healthcheck(url)),
@@ -121,10 +121,10 @@ fn daemon() -> anyhow::Result<Outcome> {
     })
 }
 
-fn check_config() -> anyhow::Result<Outcome> {
+fn check_config() -> Outcome {
     let config = match Config::load(std::env::vars_os()) {
         Ok(config) => config,
-        Err(problems) => return Ok(misconfigured(&problems)),
+        Err(problems) => return misconfigured(&problems),
     };
     let mut text = String::new();
     for variable in &config.effective {
@@ -142,7 +142,7 @@ fn check_config() -> anyhow::Result<Outcome> {
         text.push_str(&format!("# warning: {warning}\n"));
     }
     say(&mut std::io::stdout(), &text);
-    Ok(Outcome::Done)
+    Outcome::Done
 }
 
 fn misconfigured(problems: &crate::config::Problems) -> Outcome {

@@ -5,7 +5,9 @@
 pub mod envelope;
 pub mod redis;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use crate::link;
 
@@ -96,17 +98,38 @@ impl fmt::Display for Disposition {
 pub struct Transfer {
     /// The bytes that were peeked.
     pub entry: Entry,
-    /// The bytes to push; `None` pushes the entry unchanged.
-    pub body: Option<Vec<u8>>,
+    /// What the stamp changes, in the order of the bytes; empty leaves the entry as it is.
+    pub edits: Vec<Edit>,
     /// Where to, and why.
     pub disposition: Disposition,
+}
+
+/// A change of an entry's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The bytes that go; empty for an insertion.
+    pub range: Range<usize>,
+    /// The text that comes in their place.
+    pub text: String,
 }
 
 impl Transfer {
     /// The bytes that arrive at the destination.
     #[must_use]
-    pub fn arriving(&self) -> &[u8] {
-        self.body.as_deref().unwrap_or(&self.entry.0)
+    pub fn arriving(&self) -> Cow<'_, [u8]> {
+        if self.edits.is_empty() {
+            return Cow::Borrowed(&self.entry.0);
+        }
+        let added: usize = self.edits.iter().map(|edit| edit.text.len()).sum();
+        let mut bytes = Vec::with_capacity(self.entry.0.len() + added);
+        let mut at = 0;
+        for edit in &self.edits {
+            bytes.extend_from_slice(&self.entry.0[at..edit.range.start]);
+            bytes.extend_from_slice(edit.text.as_bytes());
+            at = edit.range.end;
+        }
+        bytes.extend_from_slice(&self.entry.0[at..]);
+        Cow::Owned(bytes)
     }
 }
 

@@ -71,13 +71,13 @@ impl Drain {
             let report = self.pass(&cancel).await;
             self.tell(&report, before.as_ref());
             let sooner = if report.ended.is_failure() {
-                Some(backoff.next())
+                Some(backoff.next_wait())
             } else {
                 backoff.reset();
                 None
             };
+            self.sleep(began, sooner, &report.ended, &cancel).await;
             before = Some(report.ended);
-            self.sleep(began, sooner, &cancel).await;
         }
     }
 
@@ -283,11 +283,15 @@ impl Drain {
         &mut self,
         began: Instant,
         sooner: Option<Duration>,
+        ended: &Ended,
         cancel: &CancellationToken,
     ) {
-        let enabled = self.settings.borrow_and_update().enabled;
         loop {
-            let interval = self.settings.borrow().interval;
+            let settings = self.settings.borrow_and_update().clone();
+            if settings.enabled && *ended == Ended::Disabled {
+                return;
+            }
+            let interval = settings.interval;
             let due = match sooner {
                 Some(wait) => Instant::now() + wait.min(interval),
                 None => began + interval,
@@ -297,11 +301,7 @@ impl Drain {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep_until(due) => return,
-                Ok(()) = self.settings.changed() => {
-                    if self.settings.borrow().enabled && !enabled {
-                        return;
-                    }
-                }
+                Ok(()) = self.settings.changed() => {}
             }
         }
     }

@@ -190,35 +190,66 @@ impl Error {
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
-        use ServerErrorKind as Kind;
-        let reason = match error.kind() {
-            _ if error.is_timeout() => Reason::Timeout,
-            ErrorKind::AuthenticationFailed => Reason::Auth,
-            ErrorKind::Io => Reason::Unreachable,
-            ErrorKind::Server(Kind::BusyLoading) => Reason::Loading,
-            ErrorKind::Server(Kind::NoScript) => Reason::NoScript,
-            ErrorKind::Server(Kind::ExecAbort) => Reason::NotRun,
-            ErrorKind::Server(Kind::ReadOnly) => Reason::ReadOnly,
-            ErrorKind::Server(Kind::NoPerm) => Reason::NoPermission,
-            ErrorKind::Server(Kind::MasterDown) => Reason::MasterDown,
-            ErrorKind::Server(Kind::Moved | Kind::Ask | Kind::ClusterDown | Kind::CrossSlot) => {
-                Reason::Cluster
+        // What a server says within a pipeline or a transaction counts like what it says alone.
+        if let Some((_, first)) = error
+            .clone()
+            .into_server_errors()
+            .as_deref()
+            .and_then(|errors| errors.first())
+        {
+            let reason = match error.kind() {
+                ErrorKind::Server(ServerErrorKind::ExecAbort) => Reason::NotRun,
+                _ => server_reason(first.kind(), first.code()),
+            };
+            return Self::said(reason, first.code(), first.details());
+        }
+        let known = match error.kind() {
+            _ if error.is_timeout() => return Self::new(Reason::Timeout, error.to_string()),
+            ErrorKind::AuthenticationFailed => {
+                return Self::new(Reason::Auth, error.to_string());
             }
-            _ => match error.code() {
-                Some("NOAUTH" | "WRONGPASS") => Reason::Auth,
-                Some("OOM") => Reason::OutOfMemory,
-                Some("WRONGTYPE") => Reason::WrongType,
-                Some("BUSY") => Reason::Busy,
-                Some("MISCONF" | "NOREPLICAS") => Reason::Misconfigured,
-                _ if error.to_string().contains("compiling script") => Reason::Unsupported,
-                _ => Reason::Other,
-            },
+            ErrorKind::Io => return Self::new(Reason::Unreachable, error.to_string()),
+            ErrorKind::Server(kind) => Some(kind),
+            _ => None,
         };
-        let detail = match (error.code(), error.detail()) {
-            (Some(code), Some(detail)) => format!("{code} {detail}"),
-            _ => error.to_string(),
+        match error.code() {
+            Some(code) => Self::said(server_reason(known, code), code, error.detail()),
+            None => Self::new(Reason::Other, error.to_string()),
+        }
+    }
+}
+
+impl Error {
+    fn said(reason: Reason, code: &str, detail: Option<&str>) -> Self {
+        let detail = detail.unwrap_or_default();
+        let reason = match reason {
+            Reason::Other if detail.contains("compiling script") => Reason::Unsupported,
+            // What an ACL denies within a script comes without the usual code.
+            Reason::Other if detail.contains("can't run this command") => Reason::NoPermission,
+            reason => reason,
         };
-        Self::new(reason, detail)
+        Self::new(reason, format!("{code} {detail}"))
+    }
+}
+
+fn server_reason(kind: Option<ServerErrorKind>, code: &str) -> Reason {
+    use ServerErrorKind as Kind;
+    match kind {
+        Some(Kind::BusyLoading) => Reason::Loading,
+        Some(Kind::NoScript) => Reason::NoScript,
+        Some(Kind::ExecAbort) => Reason::NotRun,
+        Some(Kind::ReadOnly) => Reason::ReadOnly,
+        Some(Kind::NoPerm) => Reason::NoPermission,
+        Some(Kind::MasterDown) => Reason::MasterDown,
+        Some(Kind::Moved | Kind::Ask | Kind::ClusterDown | Kind::CrossSlot) => Reason::Cluster,
+        _ => match code {
+            "NOAUTH" | "WRONGPASS" => Reason::Auth,
+            "OOM" => Reason::OutOfMemory,
+            "WRONGTYPE" => Reason::WrongType,
+            "BUSY" => Reason::Busy,
+            "MISCONF" | "NOREPLICAS" => Reason::Misconfigured,
+            _ => Reason::Other,
+        },
     }
 }
 

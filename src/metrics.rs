@@ -82,7 +82,39 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let new = Registrar(&registry);
-        let drain = DrainMetrics {
+        let metrics = Self {
+            drain: DrainMetrics::new(&new)?,
+            health: HealthMetrics::new(&new)?,
+            survey: SurveyMetrics::new(&new)?,
+            settings: SettingsMetrics::new(&new)?,
+            registry: registry.clone(),
+        };
+        let build = new.int_gauges(
+            "mutt_remediation_build_info",
+            "Always 1; the labels tell what runs",
+            &["version", "rust_version"],
+        )?;
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_RUST_VERSION")])
+            .set(1);
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(metrics)
+    }
+
+    /// All metrics in the Prometheus text format 0.0.4.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl DrainMetrics {
+    fn new(new: &Registrar<'_>) -> prometheus::Result<Self> {
+        let metrics = Self {
             loops: new.counter("mutt_remediation_loops_total", "Passes of the remediation loop begun")?,
             passes: new.counters(
                 "mutt_remediation_passes_total",
@@ -117,100 +149,25 @@ impl Metrics {
                 "Messages moved, by disposition and reason (empty for a replay)",
                 &["disposition", "reason"],
             )?,
-            oldest: OldestAge::new()?,
+            oldest: new.add(OldestAge::new()?)?,
             estimate: new.gauge(
                 "mutt_remediation_drain_estimate_seconds",
                 "Time to drain the queue at the present settings, in seconds; NaN where nothing is drained",
             )?,
         };
-        registry.register(Box::new(drain.oldest.clone()))?;
         for outcome in Ended::OUTCOMES {
-            drain.passes.with_label_values(&[outcome]);
+            metrics.passes.with_label_values(&[outcome]);
         }
         for reason in link::Reason::ALL {
-            drain.failed.with_label_values(&[reason.as_str()]);
+            metrics.failed.with_label_values(&[reason.as_str()]);
         }
-        drain.failed.with_label_values(&[CONFLICT]);
+        metrics.failed.with_label_values(&[CONFLICT]);
         for disposition in Disposition::ALL {
-            drain.message(disposition, 0);
+            metrics.message(disposition, 0);
         }
-
-        let health = HealthMetrics {
-            healthy: new.int_gauge(
-                "mutt_remediation_moog_health",
-                "Whether Moogsoft takes events: 1 healthy (or not probed), 0 not",
-            )?,
-            last_ok: new.gauge(
-                "mutt_moog_health_last_ok_timestamp",
-                "When a probe of Moogsoft last succeeded, in Unix seconds; 0 before the first",
-            )?,
-            probes: new.counters(
-                "mutt_remediation_moog_probes_total",
-                "Probes sent to Moogsoft, by result",
-                &["result"],
-            )?,
-        };
-        for result in ["healthy", "unhealthy"] {
-            health.probes.with_label_values(&[result]);
-        }
-
-        let survey = SurveyMetrics {
-            up: new.int_gauge(
-                "mutt_remediation_redis_up",
-                "Whether Redis answered the last survey: 1 yes, 0 no",
-            )?,
-            dlq_depth: new.int_gauges(
-                "mutt_remediation_dlq_depth",
-                "Messages in a dead letter list",
-                &["dlq_name"],
-            )?,
-            queue_depth: new.int_gauges(
-                "mutt_remediation_queue_depth",
-                "Messages in a work queue",
-                &["queue_name"],
-            )?,
-        };
-        let settings = SettingsMetrics {
-            enabled: new.int_gauge(
-                "mutt_remediation_enabled",
-                "Whether remediation is switched on: 1 yes, 0 no",
-            )?,
-            refused: new.counters(
-                "mutt_remediation_config_refused_total",
-                "Dynamic settings refused because their value was bad, by key",
-                &["key"],
-            )?,
-        };
-        let build = new.int_gauges(
-            "mutt_remediation_build_info",
-            "Always 1; the labels tell what runs",
-            &["version", "rust_version"],
-        )?;
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_RUST_VERSION")])
-            .set(1);
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        Ok(Self {
-            registry,
-            drain,
-            health,
-            survey,
-            settings,
-        })
+        Ok(metrics)
     }
 
-    /// All metrics in the Prometheus text format 0.0.4.
-    ///
-    /// # Errors
-    /// When a metric cannot be encoded.
-    pub fn render(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-impl DrainMetrics {
     /// A pass begins.
     pub fn pass_began(&self) {
         self.loops.inc();
@@ -255,6 +212,28 @@ impl DrainMetrics {
 }
 
 impl HealthMetrics {
+    fn new(new: &Registrar<'_>) -> prometheus::Result<Self> {
+        let metrics = Self {
+            healthy: new.int_gauge(
+                "mutt_remediation_moog_health",
+                "Whether Moogsoft takes events: 1 healthy (or not probed), 0 not",
+            )?,
+            last_ok: new.gauge(
+                "mutt_moog_health_last_ok_timestamp",
+                "When a probe of Moogsoft last succeeded, in Unix seconds; 0 before the first",
+            )?,
+            probes: new.counters(
+                "mutt_remediation_moog_probes_total",
+                "Probes sent to Moogsoft, by result",
+                &["result"],
+            )?,
+        };
+        for result in ["healthy", "unhealthy"] {
+            metrics.probes.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
     /// The gate was asked.
     pub fn checked(&self, verdict: &Verdict) {
         self.healthy.set(verdict.health.is_ok().into());
@@ -274,6 +253,26 @@ impl HealthMetrics {
 }
 
 impl SurveyMetrics {
+    fn new(new: &Registrar<'_>) -> prometheus::Result<Self> {
+        let metrics = Self {
+            up: new.int_gauge(
+                "mutt_remediation_redis_up",
+                "Whether Redis answered the last survey: 1 yes, 0 no",
+            )?,
+            dlq_depth: new.int_gauges(
+                "mutt_remediation_dlq_depth",
+                "Messages in a dead letter list",
+                &["dlq_name"],
+            )?,
+            queue_depth: new.int_gauges(
+                "mutt_remediation_queue_depth",
+                "Messages in a work queue",
+                &["queue_name"],
+            )?,
+        };
+        Ok(metrics)
+    }
+
     /// Redis answered, or not.
     pub fn redis_up(&self, up: bool) {
         self.up.set(up.into());
@@ -291,6 +290,21 @@ impl SurveyMetrics {
 }
 
 impl SettingsMetrics {
+    fn new(new: &Registrar<'_>) -> prometheus::Result<Self> {
+        let metrics = Self {
+            enabled: new.int_gauge(
+                "mutt_remediation_enabled",
+                "Whether remediation is switched on: 1 yes, 0 no",
+            )?,
+            refused: new.counters(
+                "mutt_remediation_config_refused_total",
+                "Dynamic settings refused because their value was bad, by key",
+                &["key"],
+            )?,
+        };
+        Ok(metrics)
+    }
+
     /// Makes the label of a dynamic key appear.
     pub fn key(&self, key: &str) {
         self.refused.with_label_values(&[key]);

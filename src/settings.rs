@@ -51,7 +51,7 @@ const KEYS: [Key; 6] = [
         name: "remediation_interval",
         apply: |settings, text| {
             set::<Interval>(text, |value| {
-                settings.interval = Duration::from_secs(value.0)
+                settings.interval = Duration::from_secs(value.0);
             })
         },
     },

@@ -52,7 +52,7 @@ pub async fn run(
             backoff.reset();
             PERIOD
         } else {
-            backoff.next()
+            backoff.next_wait()
         };
         metrics.redis_up(seen == Reach::Up);
         tell(&reach.borrow(), &seen);

@@ -125,7 +125,8 @@ impl Value for Names {
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty());
-        Some(Self(names.map(str::to_owned).collect()))
+        let names = names.map(|name| Text::parse(name).map(|text| text.0));
+        names.collect::<Option<_>>().map(Self)
     }
 }
 
@@ -135,7 +136,7 @@ impl Value for PathBuf {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| text.into())
+        Text::parse(text).map(|text| text.0.into())
     }
 }
 

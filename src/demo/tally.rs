@@ -98,7 +98,9 @@ impl Tally {
             (None, Place::Handled) => {}
             (Some(reason), Place::Dead) => {
                 let row = self.parked.iter_mut().find(|(known, _)| *known == reason);
-                row.into_iter().for_each(|(_, count)| *count += 1);
+                if let Some((_, count)) = row {
+                    *count += 1;
+                }
             }
             _ => self.wrong += 1,
         }

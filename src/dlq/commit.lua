@@ -5,10 +5,13 @@
 -- ARGV[1] how the caller knows that the tail is still what it decided upon:
 --         'compare': it does not, so each entry follows and is compared byte for byte;
 --         'watched': it runs this in a transaction under WATCH of the source since before it read
---                    the tail, so Redis has refused already if anything changed
+--                    the tail, so Redis has refused already if anything changed;
+--         'digest': it does not, and the one entry is so large that it had better not travel again
 -- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list
 -- ARGV from 3: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
---              'watched': the oldest entry, the youngest, then for each the bytes to push
+--              'watched': the oldest entry, the youngest, then for each the bytes to push;
+--              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
+--              byte that goes and of the first that stays, and the text that comes in between
 -- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw.
 --
 -- Why no message can be lost, doubled or swapped:
@@ -19,15 +22,21 @@
 --    twice or late does no harm. In a 'watched' run both ends are compared all the same, so that
 --    something between us and Redis that swallows WATCH does not go unnoticed.
 --  * A script is not rolled back when a write fails in the middle. So all that could fail is tried
---    first: the types of the three keys here, memory by the '#!lua' header (at maxmemory Redis
---    refuses such a script before it starts). If a write failed all the same, the order (push,
---    then trim) would leave a message in two lists, never in none.
+--    first: the types of the three keys and the user's permissions here, memory, replicas and disk
+--    by the '#!lua' header (Redis refuses such a script before it starts). If a write failed all
+--    the same, the order (push, then trim) would leave a message in two lists, never in none.
 --  * Entries are pushed oldest first to the left, so that readers on the right meet them in order.
 
 for _, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'list' and kind ~= 'none' then
     return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. kind .. ', expected a list')
+  end
+end
+
+for index, command in ipairs({ 'ltrim', 'lpush', 'lpush' }) do
+  if not redis.acl_check_cmd(command, KEYS[index], '0', '-1') then
+    return redis.error_reply('NOPERM this user may not ' .. command .. ' ' .. KEYS[index])
   end
 end
 
@@ -44,6 +53,17 @@ if ARGV[1] == 'watched' then
   if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[3] then return { -1 } end
   if redis.call('LINDEX', KEYS[1], -count) ~= ARGV[4] then return { -1 } end
   for i = 1, count do plan(i, ARGV[4 + i]) end
+elseif ARGV[1] == 'digest' then
+  local entry = redis.call('LINDEX', KEYS[1], -1)
+  if not entry or redis.sha1hex(entry) ~= ARGV[3] then return { -1 } end
+  local pieces, at = {}, 0
+  for i = 4, #ARGV, 3 do
+    pieces[#pieces + 1] = entry:sub(at + 1, tonumber(ARGV[i]))
+    pieces[#pieces + 1] = ARGV[i + 2]
+    at = tonumber(ARGV[i + 1])
+  end
+  pieces[#pieces + 1] = at > 0 and entry:sub(at + 1) or entry
+  plan(1, table.concat(pieces))
 else
   local tail = redis.call('LRANGE', KEYS[1], -count, -1)
   if #tail ~= count then return { -1 } end

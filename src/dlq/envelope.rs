@@ -11,6 +11,8 @@ use std::ops::Range;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Edit;
+
 /// Failed attempts of the alerter; reset on replay, or the alerter dead-letters unseen.
 pub const RETRY_COUNT: &str = "_retry_count";
 /// Failed deliveries of the forwarder.
@@ -27,7 +29,6 @@ pub const REMEDIATION_DEAD_AT: &str = "_remediation_dead_at";
 /// A message that is a JSON object with sound counters.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
-    bytes: &'a [u8],
     members: Members<'a>,
     moog_retry_count: u64,
     remediation_count: u64,
@@ -58,7 +59,6 @@ impl<'a> Envelope<'a> {
         json.end().map_err(|_| Malformed::NotAnObject)?;
         members.locate(text);
         Ok(Self {
-            bytes,
             moog_retry_count: members.count(MOOG_RETRY_COUNT)?.unwrap_or(0),
             remediation_count: members.count(REMEDIATION_COUNT)?.unwrap_or(0),
             members: members.check_count(RETRY_COUNT)?,
@@ -98,61 +98,52 @@ impl<'a> Envelope<'a> {
             .find_map(|name| unix_seconds(self.members.last(name)?))
     }
 
-    /// The message as it goes back to work: counted, dated, with the alerter's count reset.
+    /// What turns the message into one that goes back to work: counted, dated, with the alerter's
+    /// count reset. `now` is in Unix seconds.
     #[must_use]
-    pub fn stamped_for_replay(&self, now: i64) -> Vec<u8> {
+    pub fn replay_stamp(&self, now: i64) -> Vec<Edit> {
         let count = self.remediation_count.saturating_add(1);
-        self.splice(
-            &[
-                (REMEDIATION_COUNT, count.to_string()),
-                (REMEDIATION_AT, now.to_string()),
-            ],
-            &[(RETRY_COUNT, "0")],
-        )
+        let mut edits = self.set([
+            (REMEDIATION_COUNT, count.to_string()),
+            (REMEDIATION_AT, now.to_string()),
+        ]);
+        edits.extend(self.members.replace(RETRY_COUNT, "0"));
+        edits.sort_unstable_by_key(|edit| edit.range.start);
+        edits
     }
 
-    /// The message as it is parked: why, and when.
+    /// What turns the message into one that is parked: why, and when, in Unix seconds.
     #[must_use]
-    pub fn stamped_for_dead(&self, reason: &str, now: i64) -> Vec<u8> {
-        self.splice(
-            &[
-                (REMEDIATION_REASON, format!("\"{reason}\"")),
-                (REMEDIATION_DEAD_AT, now.to_string()),
-            ],
-            &[],
-        )
+    pub fn dead_stamp(&self, reason: &str, now: i64) -> Vec<Edit> {
+        let mut edits = self.set([
+            (REMEDIATION_REASON, format!("\"{reason}\"")),
+            (REMEDIATION_DEAD_AT, now.to_string()),
+        ]);
+        edits.sort_unstable_by_key(|edit| edit.range.start);
+        edits
     }
 
-    /// Sets `set` (replaced where present, else appended) and replaces `reset` where present.
-    fn splice(&self, set: &[(&str, String)], reset: &[(&str, &str)]) -> Vec<u8> {
-        let mut edits: Vec<(&Range<usize>, &str)> = Vec::with_capacity(4);
+    /// Gives members their values: in place where they are present, else behind the last member.
+    fn set(&self, members: [(&str, String); 2]) -> Vec<Edit> {
+        let mut edits = Vec::with_capacity(4);
         let mut appended = String::with_capacity(64);
-        for (name, value) in set {
+        for (name, value) in members {
             let before = edits.len();
-            edits.extend(self.members.ranges(name).map(|range| (range, &**value)));
+            edits.extend(self.members.replace(name, &value));
             if edits.len() == before {
                 if !self.members.names.is_empty() || !appended.is_empty() {
                     appended.push(',');
                 }
-                appended.extend(["\"", name, "\":", value]);
+                appended.extend(["\"", name, "\":", &value]);
             }
         }
-        for (name, value) in reset {
-            edits.extend(self.members.ranges(name).map(|range| (range, *value)));
+        if !appended.is_empty() {
+            edits.push(Edit {
+                range: self.members.close..self.members.close,
+                text: appended,
+            });
         }
-        edits.sort_unstable_by_key(|(range, _)| range.start);
-
-        let mut out = Vec::with_capacity(self.bytes.len() + appended.len() + 24);
-        let mut at = 0;
-        for (range, value) in edits {
-            out.extend_from_slice(&self.bytes[at..range.start]);
-            out.extend_from_slice(value.as_bytes());
-            at = range.end;
-        }
-        out.extend_from_slice(&self.bytes[at..self.members.close]);
-        out.extend_from_slice(appended.as_bytes());
-        out.extend_from_slice(&self.bytes[self.members.close..]);
-        out
+        edits
     }
 }
 
@@ -196,11 +187,12 @@ impl<'a> Members<'a> {
         self.close = text.rfind('}').unwrap_or(text.len());
     }
 
-    fn ranges(&self, name: &str) -> impl Iterator<Item = &Range<usize>> {
-        self.known
-            .iter()
-            .filter(move |member| member.name == name)
-            .map(|member| &member.range)
+    fn replace(&self, name: &str, value: &str) -> impl Iterator<Item = Edit> {
+        let found = self.known.iter().filter(move |member| member.name == name);
+        found.map(|member| Edit {
+            range: member.range.clone(),
+            text: value.to_owned(),
+        })
     }
 
     /// The value that counts when a name appears more than once: the last, as in Python.

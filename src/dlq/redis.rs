@@ -1,11 +1,16 @@
 //! Peek and commit on Redis lists. Speaks Redis for the drain, and decides nothing.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline, Value};
 
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::{self, Link, LinkConfig, Reason};
+
+/// From this size on an entry travels once: it is compared by its digest and changed by the script.
+const LARGE: usize = 1024 * 1024;
 
 /// The three lists of a drain: where dead letters lie, where they go back to, where poison ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,21 +78,22 @@ impl Queue {
     /// [`Error::Commit`]. After a timeout or a broken connection the batch may have been moved or
     /// not; each message is in exactly one list all the same, and the next peek shows which.
     pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
-        let mut answer = None;
-        if std::mem::take(&mut self.watching) {
-            answer = self.commit_watched(transfers).await.transpose();
-        }
-        let answer = match answer {
-            Some(answer) => answer,
-            None => self.commit_comparing(transfers).await,
+        let watching = std::mem::take(&mut self.watching);
+        let answer = match transfers {
+            [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one).await,
+            _ if watching => match self.commit_watched(transfers).await.transpose() {
+                Some(answer) => answer,
+                None => self.commit_comparing(transfers).await,
+            },
+            _ => self.commit_comparing(transfers).await,
         };
         answer
-            .and_then(committed)
+            .and_then(|answer| committed(&answer))
             .map_err(|source| self.commit_error(source))
     }
 
     async fn watch_and_peek(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        let mut peek = PEEK.command(&[&self.lists.source], 2, 32);
+        let mut peek = PEEK.command(&[&self.lists.source]);
         peek.arg(limits.entries).arg(limits.bytes);
         let mut pipeline = Pipeline::with_capacity(3);
         // An earlier peek that no commit followed is watching still.
@@ -106,14 +112,12 @@ impl Queue {
         let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
             return Ok(None);
         };
+        let ends = [oldest, youngest].map(|end| Cow::Borrowed(&end.entry.0[..]));
         let bodies = transfers.iter().map(Transfer::arriving);
-        let ends = [&oldest.entry.0[..], &youngest.entry.0];
+        let command = self.commit_command("watched", transfers, ends.into_iter().chain(bodies));
         let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.atomic().add_command(self.commit_command(
-            "watched",
-            transfers,
-            ends.into_iter().chain(bodies),
-        ));
+        pipeline.atomic().add_command(command);
+
         let answer: Result<Option<(Vec<Value>,)>, _> = self.link.call_all(&pipeline).await;
         match answer {
             Ok(answer) => Ok(answer.map(|(answer,)| answer)),
@@ -127,7 +131,25 @@ impl Queue {
         transfers: &[Transfer],
     ) -> Result<Vec<Value>, link::Error> {
         let pairs = transfers.iter().flat_map(entry_and_body);
-        let command = self.commit_command("compare", transfers, pairs);
+        self.send_commit(self.commit_command("compare", transfers, pairs))
+            .await
+    }
+
+    /// The commit of one entry that is too large to be sent around once or twice more.
+    async fn commit_by_digest(&mut self, transfer: &Transfer) -> Result<Vec<Value>, link::Error> {
+        let digest = sha1_smol::Sha1::from(&transfer.entry.0).hexdigest();
+        let edits = transfer.edits.iter().flat_map(|edit| {
+            let Range { start, end } = edit.range;
+            [start.to_string(), end.to_string(), edit.text.clone()]
+        });
+        let arguments = std::iter::once(digest)
+            .chain(edits)
+            .map(|text| text.into_bytes().into());
+        let command = self.commit_command("digest", std::slice::from_ref(transfer), arguments);
+        self.send_commit(command).await
+    }
+
+    async fn send_commit(&mut self, command: Cmd) -> Result<Vec<Value>, link::Error> {
         match self.link.call(&command).await {
             // A server that does not know a script has not run it: this is no repetition.
             Err(error) if error.reason == Reason::NoScript => {
@@ -142,7 +164,7 @@ impl Queue {
         &self,
         mode: &str,
         transfers: &[Transfer],
-        arguments: impl Iterator<Item = &'a [u8]> + Clone,
+        arguments: impl Iterator<Item = Cow<'a, [u8]>>,
     ) -> Cmd {
         let Lists {
             source,
@@ -154,15 +176,10 @@ impl Queue {
             Disposition::Dead(_) => b'd',
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
-        let (count, bytes) = arguments
-            .clone()
-            .fold((2, flags.len()), |(count, bytes), argument| {
-                (count + 1, bytes + argument.len())
-            });
-        let mut command = COMMIT.command(&[source, target, dead], count, bytes);
+        let mut command = COMMIT.command(&[source, target, dead]);
         command.arg(mode).arg(flags);
         for argument in arguments {
-            command.arg(argument);
+            command.arg(&*argument);
         }
         command
     }
@@ -190,11 +207,13 @@ impl Queue {
     }
 }
 
-fn entry_and_body(transfer: &Transfer) -> [&[u8]; 2] {
-    [
-        &transfer.entry.0,
-        transfer.body.as_deref().unwrap_or_default(),
-    ]
+fn entry_and_body(transfer: &Transfer) -> [Cow<'_, [u8]>; 2] {
+    let body = if transfer.edits.is_empty() {
+        Cow::default()
+    } else {
+        transfer.arriving()
+    };
+    [Cow::Borrowed(&transfer.entry.0), body]
 }
 
 fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
@@ -212,8 +231,8 @@ fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
     })
 }
 
-fn committed(answer: Vec<Value>) -> Result<Committed, link::Error> {
-    match answer[..] {
+fn committed(answer: &[Value]) -> Result<Committed, link::Error> {
+    match *answer {
         [Value::Int(-1)] => Ok(Committed::Conflict),
         [Value::Int(replayed), Value::Int(dead)] => Ok(Committed::Moved {
             replayed: u64::try_from(replayed).map_err(|_| unexpected("commit"))?,
@@ -246,14 +265,9 @@ impl Script {
         Self { source, digest }
     }
 
-    /// A call with these keys, and room for so many arguments of so many bytes.
-    fn command(&self, keys: &[&String], arguments: usize, bytes: usize) -> Cmd {
-        let mut command = Cmd::with_capacity(arguments + keys.len() + 3, bytes + 512);
-        command
-            .arg("EVALSHA")
-            .arg(&self.digest)
-            .arg(keys.len())
-            .arg(keys);
+    fn command(&self, keys: &[&String]) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.digest).arg(keys.len()).arg(keys);
         command
     }
 }

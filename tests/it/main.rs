@@ -1,1 +1,21 @@
+//! The daemon as others meet it: the real binary, a real redis-server, real sockets.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    clippy::print_stderr,
+    reason = "tests own their tasks, wait in real time and compare counts"
+)]
+#![expect(unreachable_pub, reason = "everything here is for this one binary")]
+
+mod config;
+mod connection;
+mod demo;
+mod docs;
+mod drain;
+mod faults;
+mod http;
+mod moogsoft;
+mod settings;
+mod shutdown;
+mod support;

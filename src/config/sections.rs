@@ -1,0 +1,81 @@
+//! Flat structs, one for each part of the program, as envy fills them. A field is named like its
+//! variable; its type says what is allowed.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::value::{
+    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Port, RedisUrl, Text, Whole,
+};
+use crate::settings::{BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries};
+
+#[derive(Deserialize)]
+pub(super) struct SettingVars {
+    pub(super) remediation_enabled: Field<Flag>,
+    pub(super) remediation_interval: Field<Interval>,
+    pub(super) remediation_batch_size: Field<BatchSize>,
+    pub(super) remediation_batches_per_cycle: Field<BatchesPerCycle>,
+    pub(super) remediation_batch_pause_ms: Field<BatchPause>,
+    pub(super) max_poison_retries: Field<MaxPoisonRetries>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FixedVars {
+    pub(super) remediation_batch_max_bytes: Field<Whole<1, 536_870_912>>,
+    pub(super) replay_stamp: Field<Flag>,
+    pub(super) replay_required_fields: Option<Field<Names>>,
+    pub(super) dynamic_config_enabled: Field<Flag>,
+    pub(super) alert_queue_name: Field<Text>,
+    pub(super) moog_dlq_name: Field<Text>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListVars {
+    pub(super) alerter_dlq_name: Field<Text>,
+    pub(super) ingest_queue_name: Field<Text>,
+    pub(super) dead_letter_queue: Field<Text>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MoogVars {
+    pub(super) moog_health_check_enabled: Field<Flag>,
+    pub(super) moog_webhook_url: Option<Field<HttpUrl>>,
+    pub(super) moog_health_timeout: Field<Whole<1, 300>>,
+    pub(super) moog_api_key: Option<Field<HeaderSecret>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RedisVars {
+    pub(super) redis_host: Field<Text>,
+    pub(super) redis_port: Field<Whole<1, 65_535>>,
+    pub(super) redis_db: Field<Whole<0, 2_147_483_647>>,
+    pub(super) redis_url: Option<Field<RedisUrl>>,
+    pub(super) redis_username: Option<Field<Text>>,
+    pub(super) redis_password: Option<Field<SecretString>>,
+    pub(super) redis_password_next: Option<Field<SecretString>>,
+    pub(super) redis_tls_enabled: Field<Flag>,
+    pub(super) redis_ca_cert_path: Option<Field<PathBuf>>,
+    pub(super) redis_tls_client_cert: Option<Field<PathBuf>>,
+    pub(super) redis_tls_client_key: Option<Field<PathBuf>>,
+    pub(super) redis_timeout: Field<Whole<1, 300>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PortVars {
+    pub(super) metrics_port_remediation: Field<Port>,
+    pub(super) health_port_remediation: Field<Port>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TelemetryVars {
+    pub(super) pod_name: Option<Field<Name>>,
+    pub(super) log_level: Field<LogFilter>,
+    pub(super) log_json_enabled: Field<Flag>,
+    pub(super) service_version: Option<Field<Text>>,
+    pub(super) otel_service_name: Field<Text>,
+    pub(super) otel_enabled: Field<Flag>,
+    pub(super) otel_exporter_otlp_endpoint: Option<Field<HttpUrl>>,
+    pub(super) prometheus_url: Option<Field<HttpUrl>>,
+}

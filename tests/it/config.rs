@@ -1,0 +1,361 @@
+//! The environment: what is accepted, refused, warned about and shown.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use mutt_remediation::config::{Config, variables};
+use serde_json::Value;
+
+use crate::support::daemon::{command, output};
+use crate::support::{Daemon, Redis, until};
+
+fn load(pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let pair = |(name, text): &(&str, &str)| (OsString::from(name), OsString::from(text));
+    Config::load(pairs.iter().map(pair)).map_err(|problems| problems.0)
+}
+
+fn problem(name: &str, text: &str) -> String {
+    let problems = load(&[(name, text)]).expect_err(name);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems[0].clone()
+}
+
+#[test]
+fn the_template_names_each_variable_once_with_its_default() {
+    let template = std::fs::read_to_string(".env.template").expect("it exists");
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in template.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some((name, text)) = line.split_once('=')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+        {
+            found.entry(name).or_default().push(text);
+        }
+    }
+    for variable in variables::all() {
+        assert_eq!(
+            found.remove(variable.name),
+            Some(vec![variable.default]),
+            "{}",
+            variable.name
+        );
+    }
+    assert!(found.is_empty(), "not known: {found:?}");
+    let active = template.lines().filter(|line| !line.starts_with('#'));
+    let pairs: Vec<(&str, &str)> = active.filter_map(|line| line.split_once('=')).collect();
+    let config = load(&pairs).expect("the template is valid");
+    let unset = load(&[]).expect("the defaults are valid");
+    assert_eq!(config.settings, unset.settings);
+    assert_eq!(config.lists, unset.lists);
+}
+
+#[test]
+fn every_variable_is_read_and_a_bad_value_is_reported_under_its_name() {
+    for variable in variables::all() {
+        // No text at all is right for every one of them: a control character is in none.
+        let problem = problem(variable.name, "\u{7}bad");
+        assert!(
+            problem.starts_with(&format!("{}: ", variable.name)),
+            "{problem}"
+        );
+        assert!(problem.contains(" is not "), "{problem}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_value_and_expectation() {
+    let problems = load(&[
+        ("REDIS_PORT", "70000"),
+        ("REMEDIATION_INTERVAL", "soon"),
+        ("REPLAY_STAMP", "maybe"),
+        ("MOOG_WEBHOOK_URL", "ftp://user:hush@host/"),
+        ("REDIS_TLS_CLIENT_CERT", "/a.crt"),
+    ])
+    .expect_err("five problems");
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    let text = problems.join("\n");
+    assert!(text.contains(r#"REDIS_PORT: "70000" is not a whole number from 1 to 65535"#));
+    assert!(text.contains(r#"REMEDIATION_INTERVAL: "soon" is not a whole number"#));
+    assert!(text.contains(r#"REPLAY_STAMP: "maybe" is not true or false"#));
+    assert!(
+        text.contains(
+            "MOOG_WEBHOOK_URL: the value (not shown) is not an http:// or https:// address"
+        )
+    );
+    assert!(text.contains("REDIS_TLS_CLIENT_KEY is not set"));
+    assert!(!text.contains("hush"));
+}
+
+#[test]
+fn lists_must_be_three_different_ones_and_ports_two() {
+    for pairs in [
+        &[("ALERTER_DLQ_NAME", "a"), ("INGEST_QUEUE_NAME", "a")][..],
+        &[("ALERTER_DLQ_NAME", "a"), ("DEAD_LETTER_QUEUE", "a")],
+        &[("INGEST_QUEUE_NAME", "a"), ("DEAD_LETTER_QUEUE", "a")],
+        &[("METRICS_PORT_REMEDIATION", "8087")],
+    ] {
+        let problems = load(pairs).expect_err("refused");
+        assert!(
+            problems[0].contains("expected two different"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_value_counts_as_unset() {
+    let config = load(&[
+        ("REDIS_PORT", ""),
+        ("MAX_POISON_RETRIES", " "),
+        ("MOOG_API_KEY", ""),
+    ]);
+    let config = config.expect("valid");
+    assert_eq!(config.redis.url.as_str(), "redis://localhost:6379/0");
+    assert_eq!(config.settings.max_poison_retries, 3);
+}
+
+#[test]
+fn booleans_are_read_in_every_usual_spelling() {
+    for (text, on) in [
+        ("TRUE", true),
+        ("1", true),
+        ("Yes", true),
+        ("on", true),
+        ("False", false),
+        ("0", false),
+        ("NO", false),
+        ("off", false),
+    ] {
+        let config = load(&[("REMEDIATION_ENABLED", text)]).expect("valid");
+        assert_eq!(config.settings.enabled, on, "{text}");
+    }
+}
+
+#[test]
+fn a_redis_url_wins_and_tls_makes_it_speak_tls() {
+    let url = |pairs: &[(&str, &str)]| load(pairs).expect("valid").redis.url.to_string();
+    assert_eq!(
+        url(&[("REDIS_HOST", "::1"), ("REDIS_DB", "3")]),
+        "redis://[::1]:6379/3"
+    );
+    assert_eq!(
+        url(&[("REDIS_TLS_ENABLED", "on")]),
+        "rediss://localhost:6379/0"
+    );
+    let both = [
+        ("REDIS_URL", "redis://other:7000/2"),
+        ("REDIS_HOST", "ignored"),
+    ];
+    assert_eq!(url(&both), "redis://other:7000/2");
+    assert!(problem("REDIS_HOST", "a/b@c").contains("is not a host name"));
+    assert!(problem("REDIS_PORT", "tcp://10.0.0.1:6379").contains("enableServiceLinks: false"));
+}
+
+#[test]
+fn a_misspelt_name_is_warned_about_with_the_nearest_known_one() {
+    let warnings = |name| load(&[(name, "1")]).expect("valid").warnings.join("\n");
+    assert!(warnings("REMEDIATION_BATCHSIZE").contains("did you mean REMEDIATION_BATCH_SIZE?"));
+    assert!(warnings("REPLAY_STAMPS").contains("did you mean REPLAY_STAMP?"));
+    assert!(warnings("MOOG_WEBHOOK_UR").contains("did you mean MOOG_WEBHOOK_URL?"));
+    for theirs in [
+        "MOOG_MAX_RETRIES",
+        "REMEDIATION_SERVICE_HOST",
+        "REMEDIATION_PORT_8087_TCP",
+        "PATH",
+    ] {
+        assert!(!warnings(theirs).contains(theirs), "{theirs}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_named() {
+    let pair = (OsString::from("REDIS_HOST"), OsString::from_vec(vec![0xff]));
+    let problems = Config::load([pair]).expect_err("refused");
+    assert!(problems.0[0].contains("REDIS_HOST is not valid UTF-8"));
+}
+
+#[test]
+fn a_wrong_environment_ends_the_start_with_code_2() {
+    let said = output(
+        &[],
+        &[
+            ("REDIS_PORT", "x"),
+            ("REMEDIATION_BATCH_SIZE", "0"),
+            ("REDIS_PASSWORD", "hush\u{7}"),
+        ],
+    );
+    assert_eq!(said.status.code(), Some(2));
+    let text = String::from_utf8(said.stderr).expect("text");
+    assert!(
+        text.contains("3 problems")
+            && text.contains("REDIS_PORT")
+            && text.contains("REMEDIATION_BATCH_SIZE")
+    );
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
+fn check_config_shows_every_setting_and_no_secret() {
+    let said = output(
+        &["--check-config"],
+        &[
+            ("REDIS_URL", "redis://user:hush1@host:7000/1"),
+            ("REDIS_PASSWORD_NEXT", "hush2"),
+            ("MOOG_API_KEY", "hush3"),
+            (
+                "MOOG_WEBHOOK_URL",
+                "https://u:hush4@moog.example/hook?key=hush5",
+            ),
+        ],
+    );
+    assert_eq!(said.status.code(), Some(0));
+    let text = String::from_utf8(said.stdout).expect("text");
+    assert!(!text.contains("hush"), "{text}");
+    for variable in variables::all() {
+        assert!(
+            text.contains(&format!("{}=", variable.name)),
+            "{}",
+            variable.name
+        );
+    }
+    assert!(text.contains("REMEDIATION_INTERVAL=1  # environment"));
+    assert!(text.contains("REDIS_DB=0  # default"));
+    assert!(text.contains("MOOG_WEBHOOK_URL=https://moog.example/hook?...  # environment"));
+    assert!(text.contains("MOOG_API_KEY=(set, not shown)"));
+}
+
+#[test]
+fn help_lists_every_variable_and_a_wrong_argument_ends_with_code_2() {
+    let said = output(&["--help"], &[]);
+    let text = String::from_utf8(said.stdout).expect("text");
+    for variable in variables::all() {
+        let default = if variable.default.is_empty() {
+            "not set"
+        } else {
+            variable.default
+        };
+        assert!(
+            text.contains(&format!("{} [{default}]", variable.name)),
+            "{}",
+            variable.name
+        );
+        assert!(text.contains(variable.meaning), "{}", variable.name);
+    }
+    assert_eq!(output(&["--nonsense"], &[]).status.code(), Some(2));
+    let version = String::from_utf8(output(&["--version"], &[]).stdout).expect("text");
+    assert_eq!(
+        version.trim(),
+        format!("mutt-remediation {}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[tokio::test]
+async fn json_logs_are_one_object_a_line_with_the_contracts_fields() {
+    let redis = Redis::start();
+    redis
+        .dead_letter(&[r#"{"_correlation_id":"abc-1","_moog_retry_count":9,"secret":"body"}"#])
+        .await;
+    let mut daemon = Daemon::start(
+        &redis,
+        &[
+            ("LOG_JSON_ENABLED", "true"),
+            ("LOG_LEVEL", "DEBUG"),
+            ("POD_NAME", "pod-3"),
+            ("SERVICE_VERSION", "9.9"),
+        ],
+    );
+    daemon.until_logged("message moved to the dead list").await;
+    daemon.signal("-TERM");
+    daemon.ended().await;
+    let log = daemon.log();
+    assert!(!log.contains("body"), "no part of a message is logged");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    for line in &lines {
+        for field in [
+            "timestamp",
+            "level",
+            "message",
+            "service",
+            "version",
+            "pod_name",
+            "correlation_id",
+        ] {
+            assert!(line.get(field).is_some(), "{field} is not in {line}");
+        }
+        assert_eq!(
+            (&line["service"], &line["version"], &line["pod_name"]),
+            (&"remediation".into(), &"9.9".into(), &"pod-3".into())
+        );
+        line["timestamp"]
+            .as_str()
+            .expect("text")
+            .parse::<jiff::Timestamp>()
+            .expect("RFC 3339");
+    }
+    let dead = lines
+        .iter()
+        .find(|line| line["message"] == "message moved to the dead list");
+    let dead = dead.expect("it was logged");
+    assert_eq!(
+        (&dead["correlation_id"], &dead["reason"]),
+        (&"abc-1".into(), &"retries_exhausted".into())
+    );
+    let passed = lines
+        .iter()
+        .find(|line| line["message"] == "pass moved messages")
+        .expect("logged");
+    assert_eq!(
+        (&passed["dead"], &passed["level"]),
+        (&1.into(), &"INFO".into())
+    );
+    assert!(
+        lines.iter().any(|line| line["level"] == "WARNING"),
+        "Python's names of levels"
+    );
+}
+
+#[tokio::test]
+async fn log_levels_go_by_pythons_names_too() {
+    for (level, quiet) in [
+        ("CRITICAL", true),
+        ("warning", true),
+        ("info", false),
+        ("mutt_remediation=info", false),
+    ] {
+        let redis = Redis::start();
+        let mut daemon = Daemon::start(
+            &redis,
+            &[("LOG_LEVEL", level), ("MOOG_HEALTH_CHECK_ENABLED", "no")],
+        );
+        if quiet {
+            until("it is known to Redis", || async {
+                redis
+                    .command::<String>(&["CLIENT", "LIST"])
+                    .await
+                    .lines()
+                    .count()
+                    > 1
+            })
+            .await;
+        } else {
+            daemon.until_logged("redis is reached").await;
+        }
+        daemon.signal("-TERM");
+        daemon.ended().await;
+        assert_eq!(daemon.log().is_empty(), quiet, "{level}: {}", daemon.log());
+    }
+    assert_eq!(
+        command(&[("LOG_LEVEL", "loud")])
+            .output()
+            .expect("it runs")
+            .status
+            .code(),
+        Some(2)
+    );
+}

@@ -1,0 +1,99 @@
+//! The demo, as a newcomer runs it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{command, output};
+use crate::support::until;
+
+#[test]
+fn the_demo_settles_every_letter_in_half_a_minute() {
+    let began = Instant::now();
+    let said = output(&["demo", "--letters", "1000"], &[]);
+    let text = String::from_utf8(said.stdout).expect("text");
+    assert_eq!(said.status.code(), Some(0), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    let count = |name: &str| -> u32 {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .expect(name);
+        line.split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .expect("a number")
+    };
+    assert_eq!(count("dead letters "), 1_000);
+    assert_eq!(count("handled"), 770);
+    assert_eq!(count("parked: retries_exhausted"), 110);
+    assert_eq!(count("parked: malformed"), 100);
+    assert_eq!(count("parked: incomplete"), 20);
+    for nothing in [
+        "not settled",
+        "lost",
+        "doubled",
+        "altered beyond the stamp",
+        "in the wrong list",
+    ] {
+        assert_eq!(count(nothing), 0, "{nothing}");
+    }
+    assert!(
+        text.contains("/health\n") && text.contains("/metrics\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_leaves_nothing_behind() {
+    for signal in ["-INT", "-TERM"] {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut demo = command(&[("TMPDIR", home.path().to_str().expect("text"))])
+            .args(["demo", "--letters", "5000"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let id = demo.id().to_string();
+        let mut server = String::new();
+        until("its redis-server runs", || {
+            server = children(&id);
+            let there = !server.is_empty();
+            async move { there }
+        })
+        .await;
+        let sent = std::process::Command::new("kill")
+            .args([signal, &id])
+            .status()
+            .expect("kill exists");
+        assert!(sent.success());
+        let status = demo.wait().expect("it ends");
+        assert_eq!(status.code(), Some(130));
+        until("its redis-server is gone", || async {
+            !is_alive(server.trim())
+        })
+        .await;
+        let left = std::fs::read_dir(home.path())
+            .expect("it can be read")
+            .count();
+        assert_eq!(left, 0, "files are left behind");
+    }
+}
+
+fn children(id: &str) -> String {
+    let path = format!("/proc/{id}/task/{id}/children");
+    let mut all = std::fs::read_to_string(path).unwrap_or_default();
+    if let Ok(tasks) = std::fs::read_dir(format!("/proc/{id}/task")) {
+        for task in tasks.flatten() {
+            all += &std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        }
+    }
+    all.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// A killed process whose parent has ended may stay a zombie until someone reaps it.
+fn is_alive(id: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    status
+        .lines()
+        .any(|line| line.starts_with("State:") && !line.contains('Z'))
+}

@@ -1,0 +1,132 @@
+//! What is written down is true: metric names, settings, and which file may import what.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mutt_remediation::config::variables;
+
+use crate::support::{Daemon, Redis};
+
+#[tokio::test]
+async fn docs_and_the_endpoint_name_the_same_metrics() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let (_, text) = daemon.get("metrics", "/metrics").await;
+    let exposed: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let page = fs::read_to_string("docs/metrics.md").expect("it exists");
+    let described: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(described, exposed);
+}
+
+#[test]
+fn the_configuration_page_names_every_variable() {
+    let page = fs::read_to_string("docs/configuration.md").expect("it exists");
+    for variable in variables::all() {
+        assert!(
+            page.contains(&format!("`{}`", variable.name)),
+            "{}",
+            variable.name
+        );
+    }
+}
+
+/// Each outside world is touched in the few files named for it.
+#[test]
+fn imports_stay_in_their_files() {
+    let rules: [(&str, &[&str]); 7] = [
+        (
+            "redis::",
+            &[
+                "link.rs",
+                "dlq/redis.rs",
+                "settings/watch.rs",
+                "survey.rs",
+                "config/value.rs",
+                "demo.rs",
+                "demo/",
+            ],
+        ),
+        ("reqwest::", &["health/probe.rs", "app.rs", "cli.rs"]),
+        ("axum::", &["http.rs", "demo/moogsoft.rs"]),
+        ("prometheus::", &["metrics.rs", "http.rs", "app.rs"]),
+        ("std::env::", &["cli.rs", "telemetry.rs"]),
+        (
+            ".spawn(",
+            &["background.rs", "http.rs", "app.rs", "demo/server.rs"],
+        ),
+        ("tokio::process", &["demo/server.rs"]),
+    ];
+    for file in sources(Path::new("src")) {
+        let name = file
+            .strip_prefix("src")
+            .expect("below src")
+            .to_str()
+            .expect("text")
+            .to_owned();
+        let text = fs::read_to_string(&file).expect("it can be read");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            for (word, allowed) in &rules {
+                // `dlq::redis` and the like are modules of ours.
+                let foreign = line.match_indices(word).any(|(at, _)| {
+                    !line[..at].ends_with("::")
+                        && !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                });
+                let fits = allowed.iter().any(|place| {
+                    name == *place || (place.ends_with('/') && name.starts_with(place))
+                });
+                assert!(
+                    !foreign || fits || (word.starts_with('.') && !line.contains(word)),
+                    "{name}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pure_parts_know_no_clock_no_network_and_no_log() {
+    for name in [
+        "drain/classify.rs",
+        "drain/plan.rs",
+        "drain/estimate.rs",
+        "dlq/envelope.rs",
+        "settings.rs",
+    ] {
+        let text = fs::read_to_string(Path::new("src").join(name)).expect("it exists");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in [
+            "async ",
+            "tokio::",
+            "tracing::",
+            "Instant::now",
+            "Timestamp::now",
+            "metrics::",
+        ] {
+            assert!(!code.contains(word), "{name} contains {word}");
+        }
+    }
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

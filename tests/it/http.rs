@@ -1,0 +1,212 @@
+//! The listeners, as Kubernetes, Prometheus and strangers meet them.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::daemon::client;
+use crate::support::{Daemon, Redis, until};
+
+#[tokio::test]
+async fn each_port_serves_its_pages_and_nothing_else() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    assert_eq!(daemon.get("health", "/health").await, (200, "OK".into()));
+    until("it is ready", || async {
+        daemon.get("health", "/ready").await == (200, "OK".into())
+    })
+    .await;
+    assert_eq!(daemon.get("metrics", "/metrics").await.0, 200);
+    for (listener, path) in [
+        ("health", "/metrics"),
+        ("health", "/"),
+        ("health", "/healthz"),
+        ("metrics", "/health"),
+        ("metrics", "/"),
+    ] {
+        assert_eq!(daemon.get(listener, path).await.0, 404, "{listener} {path}");
+    }
+    let url = format!("http://127.0.0.1:{}/health", daemon.port("health").await);
+    assert_eq!(
+        client()
+            .post(&url)
+            .send()
+            .await
+            .expect("it answers")
+            .status(),
+        405
+    );
+    assert_eq!(
+        client()
+            .head(&url)
+            .send()
+            .await
+            .expect("it answers")
+            .status(),
+        200
+    );
+    let url = format!("http://127.0.0.1:{}/metrics", daemon.port("metrics").await);
+    let answer = client().get(url).send().await.expect("it answers");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/plain; version=0.0.4"
+    );
+}
+
+#[tokio::test]
+async fn closed_label_sets_are_there_from_the_first_scrape() {
+    let redis = Redis::stopped(&[]);
+    let daemon = Daemon::start(&redis, &[("REMEDIATION_ENABLED", "false")]);
+    let (_, text) = daemon.get("metrics", "/metrics").await;
+    for sample in [
+        "mutt_remediation_loops_total ",
+        "mutt_remediation_replay_success_total 0",
+        "mutt_remediation_replay_fail_total{reason=\"timeout\"} 0",
+        "mutt_remediation_replay_fail_total{reason=\"conflict\"} 0",
+        "mutt_remediation_poison_messages_total 0",
+        "mutt_remediation_moog_health 0",
+        "mutt_moog_health_last_ok_timestamp 0",
+        "mutt_remediation_loop_duration_seconds_bucket{le=\"+Inf\"}",
+        "mutt_remediation_commit_duration_seconds_count 0",
+        "mutt_remediation_dlq_depth{dlq_name=\"mutt:dlq:alerter\"} 0",
+        "mutt_remediation_dlq_depth{dlq_name=\"mutt:dlq:dead\"} 0",
+        "mutt_remediation_dlq_depth{dlq_name=\"mutt:dlq:moog\"} 0",
+        "mutt_remediation_queue_depth{queue_name=\"mutt:ingest_queue\"} 0",
+        "mutt_remediation_queue_depth{queue_name=\"mutt:alert_queue\"} 0",
+        "mutt_remediation_passes_total{outcome=\"drained\"} 0",
+        "mutt_remediation_passes_total{outcome=\"unhealthy\"} 0",
+        "mutt_remediation_passes_total{outcome=\"redis_error\"} 0",
+        "mutt_remediation_config_refused_total{key=\"max_poison_retries\"} 0",
+        "mutt_remediation_build_info{",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(
+            text.contains(&format!("\n{sample}")),
+            "{sample} is not in\n{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_wrong_with_the_metrics() {
+    let redis = Redis::start();
+    redis.dead_letter(&["{}", "x"]).await;
+    let daemon = Daemon::start(&redis, &[]);
+    daemon
+        .until_metric("mutt_remediation_replay_success_total", |count| {
+            count == 1.0
+        })
+        .await;
+    let (_, text) = daemon.get("metrics", "/metrics").await;
+    // The name is MUTT's; a counter with a unit would end otherwise.
+    let text = text.replace(
+        "mutt_moog_health_last_ok_timestamp",
+        "mutt_moog_health_last_ok_timestamp_seconds",
+    );
+    let mut promtool = tokio::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed by `.ci/setup test`");
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).await.expect("written");
+    drop(input);
+    let said = promtool.wait_with_output().await.expect("it ends");
+    let complaints = String::from_utf8_lossy(&said.stderr);
+    assert!(
+        said.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_variable() {
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for variable in ["HEALTH_PORT_REMEDIATION", "METRICS_PORT_REMEDIATION"] {
+        let mut daemon = Daemon::start_alone(&[(variable, &port)]);
+        assert_eq!(daemon.ended().await.code(), Some(1));
+        let expected = format!("cannot listen on port {port} ({variable}): Address already in use");
+        assert!(daemon.errors().contains(&expected), "{}", daemon.errors());
+        assert!(
+            !daemon.log().contains(" up "),
+            "it never said that it was up"
+        );
+    }
+}
+
+#[tokio::test]
+async fn idle_and_slow_clients_neither_block_probes_nor_the_shutdown() {
+    let redis = Redis::start();
+    let mut daemon = Daemon::start(&redis, &[]);
+    let mut clients = Vec::new();
+    for listener in ["health", "metrics"] {
+        let port = daemon.port(listener).await;
+        for number in 0..600 {
+            let mut client = TcpStream::connect(("127.0.0.1", port))
+                .await
+                .expect("connected");
+            if number % 2 == 0 {
+                client
+                    .write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n")
+                    .await
+                    .expect("sent");
+            }
+            clients.push(client);
+        }
+    }
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(daemon.get("health", "/health").await.0, 200);
+        assert_eq!(daemon.get("metrics", "/metrics").await.0, 200);
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let open = daemon.metric("process_open_fds").await.expect("exposed");
+    assert!(open < 700.0, "{open} descriptors");
+    daemon.signal("-TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn a_client_that_never_sends_a_request_is_closed() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let mut client = TcpStream::connect(("127.0.0.1", daemon.port("health").await))
+        .await
+        .expect("connected");
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(15), client.read_to_end(&mut rest)).await;
+    assert!(closed.is_ok(), "it is closed after ten seconds");
+}
+
+#[tokio::test]
+async fn an_oversized_request_head_is_refused() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let mut client = TcpStream::connect(("127.0.0.1", daemon.port("health").await))
+        .await
+        .expect("connected");
+    let head = format!(
+        "GET /health HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "y".repeat(1_000_000)
+    );
+    let _ = client.write_all(head.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
+    assert_eq!(daemon.get("health", "/health").await.0, 200);
+}

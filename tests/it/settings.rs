@@ -1,0 +1,170 @@
+//! Settings that are changed in Redis while the daemon runs.
+
+use std::time::Instant;
+
+use crate::support::{Daemon, Redis, SOURCE, TARGET, until};
+
+const DYNAMIC: (&str, &str) = ("DYNAMIC_CONFIG_ENABLED", "true");
+
+async fn set(redis: &Redis, key: &str, value: &str) {
+    redis
+        .command::<()>(&["SET", &format!("mutt:config:{key}"), value])
+        .await;
+}
+
+async fn publish(redis: &Redis, key: &str) -> i64 {
+    redis
+        .command(&["PUBLISH", "mutt:config:updates", key])
+        .await
+}
+
+#[tokio::test]
+async fn remediation_is_paused_and_resumed_at_once() {
+    let redis = Redis::start();
+    set(&redis, "remediation_enabled", "false").await;
+    redis.dead_letter(&["{}"]).await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            DYNAMIC,
+            ("REMEDIATION_ENABLED", "false"),
+            ("REMEDIATION_INTERVAL", "300"),
+        ],
+    );
+    daemon
+        .until_metric("mutt_remediation_passes_total{outcome=\"disabled\"}", |n| {
+            n == 1.0
+        })
+        .await;
+    until("it listens", || async { publish(&redis, "x").await == 1 }).await;
+    assert_eq!(redis.len(SOURCE).await, 1);
+    set(&redis, "remediation_enabled", "true").await;
+    publish(&redis, "remediation_enabled").await;
+    // The interval is 300 s: switching on ends the sleep.
+    until("it drains", || async { redis.len(TARGET).await == 1 }).await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 1.0)
+        .await;
+    set(&redis, "remediation_enabled", "off").await;
+    publish(&redis, "remediation_enabled").await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_plain_set_takes_effect_within_five_seconds() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_ENABLED", "false")]);
+    until("it listens", || async { publish(&redis, "x").await == 1 }).await;
+    let began = Instant::now();
+    set(&redis, "remediation_enabled", "true").await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 1.0)
+        .await;
+    assert!(began.elapsed().as_secs_f32() < 5.0, "{:?}", began.elapsed());
+    redis
+        .command::<i64>(&["DEL", "mutt:config:remediation_enabled"])
+        .await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_shorter_interval_wakes_the_sleeper() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_INTERVAL", "300")]);
+    daemon
+        .until_metric("mutt_remediation_passes_total{outcome=\"empty\"}", |n| {
+            n == 1.0
+        })
+        .await;
+    redis.dead_letter(&["{}"]).await;
+    until("it listens", || async { publish(&redis, "x").await == 1 }).await;
+    set(&redis, "remediation_interval", "1").await;
+    publish(&redis, "remediation_interval").await;
+    until("it drains", || async { redis.len(TARGET).await == 1 }).await;
+}
+
+#[tokio::test]
+async fn every_other_knob_turns_too() {
+    let redis = Redis::start();
+    for (key, value) in [
+        ("remediation_batch_size", "3"),
+        ("remediation_batches_per_cycle", "2"),
+        ("remediation_batch_pause_ms", "1"),
+        ("max_poison_retries", "5"),
+    ] {
+        set(&redis, key, value).await;
+    }
+    let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_ENABLED", "false")]);
+    daemon.until_logged("settings changed").await;
+    redis.dead_letter(&[r#"{"_moog_retry_count":4}"#; 10]).await;
+    set(&redis, "remediation_interval", "300").await;
+    set(&redis, "remediation_enabled", "true").await;
+    daemon.until_logged("pass moved messages").await;
+    assert_eq!((redis.len(SOURCE).await, redis.len(TARGET).await), (4, 6));
+}
+
+#[tokio::test]
+async fn a_bad_value_is_refused_named_and_counted_and_the_last_good_one_stays() {
+    let redis = Redis::start();
+    set(&redis, "remediation_batch_size", "2").await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            DYNAMIC,
+            ("REMEDIATION_ENABLED", "false"),
+            ("REMEDIATION_INTERVAL", "300"),
+        ],
+    );
+    daemon.until_logged("settings changed").await;
+    set(&redis, "remediation_batch_size", "lots\x1b[31m").await;
+    publish(&redis, "remediation_batch_size").await;
+    let refused = "mutt_remediation_config_refused_total{key=\"remediation_batch_size\"}";
+    daemon.until_metric(refused, |count| count == 1.0).await;
+    daemon.until_logged("a whole number from 1 to 10000").await;
+    assert!(
+        !daemon.log().contains('\x1b'),
+        "nothing from Redis reaches the terminal raw"
+    );
+    redis.dead_letter(&["{}"; 5]).await;
+    set(&redis, "remediation_enabled", "true").await;
+    publish(&redis, "remediation_enabled").await;
+    daemon.until_logged("pass moved messages").await;
+    assert_eq!(redis.len(TARGET).await, 2);
+    assert_eq!(
+        daemon.metric(refused).await,
+        Some(1.0),
+        "once, not at every look"
+    );
+}
+
+#[tokio::test]
+async fn settings_are_followed_again_after_the_subscription_was_lost() {
+    let mut redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_ENABLED", "false")]);
+    until("it listens", || async { publish(&redis, "x").await == 1 }).await;
+    redis
+        .command::<i64>(&["CLIENT", "KILL", "TYPE", "pubsub"])
+        .await;
+    until("it listens again", || async {
+        publish(&redis, "x").await == 1
+    })
+    .await;
+    redis.kill();
+    daemon
+        .until_logged("dynamic settings cannot be read, the last ones stay")
+        .await;
+    redis.up();
+    until("it listens again", || async {
+        publish(&redis, "x").await == 1
+    })
+    .await;
+    set(&redis, "remediation_enabled", "true").await;
+    publish(&redis, "remediation_enabled").await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 1.0)
+        .await;
+}
