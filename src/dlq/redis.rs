@@ -93,7 +93,8 @@ impl Queue {
     }
 
     async fn watch_and_peek(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        let mut peek = PEEK.command(&[&self.lists.source]);
+        let mut peek = Cmd::new();
+        PEEK.call(&mut peek, &[&self.lists.source]);
         peek.arg(limits.entries).arg(limits.bytes);
         let mut pipeline = Pipeline::with_capacity(3);
         // An earlier peek that no commit followed is watching still.
@@ -176,10 +177,14 @@ impl Queue {
             Disposition::Dead(_) => b'd',
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
-        let mut command = COMMIT.command(&[source, target, dead]);
+        let arguments: Vec<Cow<'a, [u8]>> = arguments.collect();
+        // Grown step by step, the command would be copied about once more.
+        let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
+        let mut command = Cmd::with_capacity(arguments.len() + 8, bytes + flags.len() + 512);
+        COMMIT.call(&mut command, &[source, target, dead]);
         command.arg(mode).arg(flags);
-        for argument in arguments {
-            command.arg(&*argument);
+        for argument in &arguments {
+            command.arg(&**argument);
         }
         command
     }
@@ -265,9 +270,11 @@ impl Script {
         Self { source, digest }
     }
 
-    fn command(&self, keys: &[&String]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.digest).arg(keys.len()).arg(keys);
+    fn call(&self, command: &mut Cmd, keys: &[&String]) {
         command
+            .arg("EVALSHA")
+            .arg(&self.digest)
+            .arg(keys.len())
+            .arg(keys);
     }
 }

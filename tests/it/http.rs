@@ -4,8 +4,13 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use mutt_remediation::background::Pulse;
+use mutt_remediation::http::{HealthState, bind, health_routes, serve};
+use mutt_remediation::survey::Reach;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::daemon::client;
 use crate::support::{Daemon, Redis, until};
@@ -209,4 +214,49 @@ async fn an_oversized_request_head_is_refused() {
         "{answer}"
     );
     assert_eq!(daemon.get("health", "/health").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_stuck_loop_makes_the_process_unhealthy_but_a_shut_gate_or_a_lost_redis_does_not() {
+    let pulse = Pulse::new(Duration::ZERO);
+    let (_sender, reach) = watch::channel(Reach::Up);
+    let shutdown = CancellationToken::new();
+    let routes = health_routes(HealthState {
+        pulse: pulse.clone(),
+        reach,
+        shutdown: shutdown.clone(),
+    });
+    let listener = bind(0, "none").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let health = async {
+        let url = format!("http://127.0.0.1:{port}/health");
+        until("the loop is late", || async {
+            client()
+                .get(&url)
+                .send()
+                .await
+                .expect("it answers")
+                .status()
+                == 503
+        })
+        .await;
+        let answer = client().get(&url).send().await.expect("it answers");
+        let text = answer.text().await.expect("a body");
+        assert!(
+            text.starts_with("the drain loop is stuck, overdue by"),
+            "{text}"
+        );
+        pulse.expect_within(Duration::from_secs(60));
+        assert_eq!(
+            client()
+                .get(&url)
+                .send()
+                .await
+                .expect("it answers")
+                .status(),
+            200
+        );
+        shutdown.cancel();
+    };
+    tokio::join!(serve(listener, routes, shutdown.clone()), health);
 }
