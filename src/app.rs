@@ -15,7 +15,6 @@ use crate::drain::{Drain, DrainConfig};
 use crate::health::Gate;
 use crate::health::probe::Probe;
 use crate::http::{self, BindError, HealthState};
-use crate::link::{self, Link};
 use crate::metrics::Metrics;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -28,11 +27,8 @@ const GRACE: Duration = Duration::from_secs(8);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port is taken.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A certificate file cannot be used, or the address is wrong.
-    #[error("the connection to Redis cannot be set up")]
-    Redis(#[source] link::Error),
+    #[error("a listener cannot be bound")]
+    Bind(#[source] BindError),
     /// The HTTP client for the probe.
     #[error("the probe of Moogsoft cannot be set up")]
     Probe(#[source] reqwest::Error),
@@ -48,8 +44,8 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A loop that should run for ever did not.
-    #[error(transparent)]
-    Died(#[from] Died),
+    #[error("a loop that should run for ever did not")]
+    Died(#[source] Died),
 }
 
 /// Everything in place, listeners bound, nothing running yet.
@@ -72,9 +68,7 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // Exactly one TLS provider; a second call finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Link::new(config.redis.clone())
-            .check()
-            .map_err(StartError::Redis)?;
+
         let probe_timeout = config
             .probe
             .as_ref()
@@ -87,10 +81,12 @@ impl App {
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         settings::keys().for_each(|key| metrics.settings.key(key));
         metrics.settings.enabled(config.settings.enabled);
+        if probe.is_none() {
+            metrics.health.assumed();
+        }
 
-        let health = bound(http::bind(config.health_port, "HEALTH_PORT_REMEDIATION").await?)?;
-        let metrics_listener =
-            bound(http::bind(config.metrics_port, "METRICS_PORT_REMEDIATION").await?)?;
+        let health = listen(config.health_port, "HEALTH_PORT_REMEDIATION").await?;
+        let metrics_listener = listen(config.metrics_port, "METRICS_PORT_REMEDIATION").await?;
 
         let survey = SurveyConfig {
             redis: config.redis.clone(),
@@ -123,6 +119,8 @@ impl App {
             metrics: metrics.drain.clone(),
             health_metrics: metrics.health.clone(),
             pulse: Pulse::new(patience),
+            settled: CancellationToken::new(),
+            easing: 0,
         };
         Ok(Self {
             health,
@@ -183,11 +181,13 @@ impl App {
                 redis,
                 self.settings,
                 self.metrics.settings,
+                self.drain.settled.clone(),
                 shutdown.clone(),
             );
             loops.spawn("settings", watch);
             None
         } else {
+            self.drain.settled.cancel();
             Some(self.settings)
         };
         loops.spawn("drain", self.drain.run(shutdown.clone()));
@@ -195,23 +195,26 @@ impl App {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            died = loops.first_death() => return Err(died.into()),
-            died = listeners.first_death() => return Err(died.into()),
+            died = loops.first_death() => return Err(RunError::Died(died)),
+            died = listeners.first_death() => return Err(RunError::Died(died)),
         }
         if let Ok(ended) = timeout(GRACE, loops.all_ended()).await {
-            ended?;
+            ended.map_err(RunError::Died)?;
         } else {
             tracing::warn!(
                 "a loop did not end in time; what it had in flight is safe, the next start sees how it ended"
             );
         }
         closing.cancel();
-        listeners.all_ended().await?;
-        Ok(())
+        listeners.all_ended().await.map_err(RunError::Died)
     }
 }
 
-fn bound(listener: TcpListener) -> Result<(TcpListener, SocketAddr), StartError> {
+async fn listen(
+    port: u16,
+    variable: &'static str,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = http::bind(port, variable).await.map_err(StartError::Bind)?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     Ok((listener, address))
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::config::{Config, variables};
+use crate::config::{Config, Problems, variables};
+use crate::link::Link;
 use crate::shutdown::Signals;
 use crate::{demo, telemetry};
 
@@ -72,9 +72,9 @@ pub fn run() -> anyhow::Result<Outcome> {
     match arguments.command {
         _ if arguments.check_config => Ok(check_config()),
         None => daemon(),
-        Some(Command::Demo(options)) => runtime()?.block_on(demo::run(options)),
-        Some(Command::Healthcheck { url }) => runtime()?.block_on(healthcheck(url)),
-        Some(Command::StandInMoogsoft { port }) => runtime()?.block_on(stand_in_moogsoft(port)),
+        Some(Command::Demo(options)) => on_runtime(demo::run(options)),
+        Some(Command::Healthcheck { url }) => on_runtime(healthcheck(url)),
+        Some(Command::StandInMoogsoft { port }) => on_runtime(stand_in_moogsoft(port)),
     }
 }
 
@@ -87,15 +87,15 @@ pub fn report(error: &anyhow::Error) {
 }
 
 fn daemon() -> anyhow::Result<Outcome> {
-    let config = match Config::load(std::env::vars_os()) {
+    let config = match configuration() {
         Ok(config) => config,
-        Err(problems) => return Ok(misconfigured(&problems)),
+        Err(outcome) => return Ok(outcome),
     };
-    telemetry::start(&config.telemetry);
+    let _flushed_at_the_end = telemetry::start(&config.telemetry);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(async {
+    on_runtime(async {
         let signals = Signals::catch().context("cannot catch signals")?;
         let shutdown = CancellationToken::new();
         let instance = config.telemetry.instance.clone();
@@ -103,7 +103,7 @@ fn daemon() -> anyhow::Result<Outcome> {
             tracing::error!(error = chain(error), "cannot start");
         })?;
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
+            program = env!("CARGO_PKG_VERSION"),
             instance,
             health = %app.health_address(),
             metrics = %app.metrics_address(),
@@ -122,9 +122,9 @@ fn daemon() -> anyhow::Result<Outcome> {
 }
 
 fn check_config() -> Outcome {
-    let config = match Config::load(std::env::vars_os()) {
+    let config = match configuration() {
         Ok(config) => config,
-        Err(problems) => return misconfigured(&problems),
+        Err(outcome) => return outcome,
     };
     let mut text = String::new();
     for variable in &config.effective {
@@ -143,14 +143,6 @@ fn check_config() -> Outcome {
     }
     say(&mut std::io::stdout(), &text);
     Outcome::Done
-}
-
-fn misconfigured(problems: &crate::config::Problems) -> Outcome {
-    say(
-        &mut std::io::stderr(),
-        &format!("mutt-remediation: {problems}\n"),
-    );
-    Outcome::Misconfigured
 }
 
 fn help_on_variables() -> String {
@@ -178,9 +170,9 @@ async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
     let url = match url {
         Some(url) => url,
         None => {
-            let config = match Config::load(std::env::vars_os()) {
-                Ok(config) => config,
-                Err(problems) => return Ok(misconfigured(&problems)),
+            // Docker knows no other code for this than that of a daemon that is not well.
+            let Ok(config) = configuration() else {
+                return Ok(Outcome::Unhealthy);
             };
             anyhow::ensure!(
                 config.health_port != 0,
@@ -224,14 +216,34 @@ async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// One worker: it waits for Redis most of the time, a batch keeps it for milliseconds, and a second
-/// one would cost more in hand-overs than it brings (docs/benchmarks.md).
-fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs to the end on one worker: it waits for Redis most of the time, a batch keeps it for
+/// milliseconds, and a second one would cost more in hand-overs than it brings.
+fn on_runtime<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("cannot start the runtime")
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(program);
+    // A name server that does not answer would otherwise hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The environment's configuration with its files looked at, or an exit code for a wrong one.
+fn configuration() -> Result<Config, Outcome> {
+    let problems = match Config::load(std::env::vars_os()) {
+        Ok(config) => match Link::new(config.redis.clone()).check() {
+            Ok(()) => return Ok(config),
+            Err(error) => Problems(vec![error.to_string()]),
+        },
+        Err(problems) => problems,
+    };
+    say(
+        &mut std::io::stderr(),
+        &format!("mutt-remediation: {problems}\n"),
+    );
+    Err(Outcome::Misconfigured)
 }
 
 /// An error with all of its causes, in one line.

@@ -43,7 +43,7 @@ const DEADLINE: Duration = Duration::from_secs(28);
 #[derive(clap::Args, Clone, Debug)]
 pub struct DemoOptions {
     /// Dead letters to begin with
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(20..=10_000))]
     letters: u32,
     /// Show the daemon's log instead of a progress bar
     #[arg(long)]
@@ -89,9 +89,9 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     let moogsoft = Moogsoft::down_for(OUTAGE);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let config = config(&server, listener.local_addr()?)?;
-    if options.logs {
-        crate::telemetry::start(&config.telemetry);
-    }
+    let _flushed_at_the_end = options
+        .logs
+        .then(|| crate::telemetry::start(&config.telemetry));
     let app = App::start(config).await?;
     let (health, metrics) = (app.health_address().port(), app.metrics_address().port());
     say(&format!(

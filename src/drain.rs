@@ -19,15 +19,22 @@ use crate::dlq::envelope::Envelope;
 use crate::dlq::redis::{Limits, Queue};
 use crate::dlq::{self, Committed, Disposition};
 use crate::health::Gate;
+use crate::link;
 use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
 use crate::settings::Settings;
 use classify::Rules;
-use plan::{Plan, plan};
+use plan::{Plan, conserves, plan};
 use report::{Ended, Report};
 
 /// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
 /// work on the same end.
 const MAX_CONFLICTS: u32 = 3;
+
+/// An oldest message above this size does not tell its age, in bytes.
+const MAX_LOOK: u64 = 64 * 1024;
+
+/// After a timeout the next pass asks for less, by powers of two up to this one.
+const MAX_EASING: u32 = 10;
 
 /// The part of the settings that cannot change while running.
 #[derive(Clone, Debug)]
@@ -59,17 +66,27 @@ pub struct Drain {
     pub health_metrics: HealthMetrics,
     /// Shows that the loop turns.
     pub pulse: Pulse,
+    /// Cancelled once the settings in Redis have been read, if they are followed: until then a
+    /// pause that was set there is not known.
+    pub settled: CancellationToken,
+    /// Batches are smaller by this power of two, because a larger one met a timeout.
+    pub easing: u32,
 }
 
 impl Drain {
     /// Runs a pass now and then one an interval, until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
-        let mut before = None;
+        let mut trouble = Trouble::default();
+        self.until_settled(&cancel).await;
         while !cancel.is_cancelled() {
             let began = Instant::now();
             let report = self.pass(&cancel).await;
-            self.tell(&report, before.as_ref());
+            self.easing = match report.ended {
+                Ended::RedisError(link::Reason::Timeout) => (self.easing + 2).min(MAX_EASING),
+                _ => self.easing.saturating_sub(1),
+            };
+            self.tell(&report, &mut trouble);
             let sooner = if report.ended.is_failure() {
                 Some(backoff.next_wait())
             } else {
@@ -77,7 +94,18 @@ impl Drain {
                 None
             };
             self.sleep(began, sooner, &report.ended, &cancel).await;
-            before = Some(report.ended);
+        }
+    }
+
+    async fn until_settled(&self, cancel: &CancellationToken) {
+        loop {
+            self.pulse.expect_within(self.config.patience);
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.settled.cancelled() => return,
+                // Without Redis this may take long, and is no reason to look dead.
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
         }
     }
 
@@ -130,7 +158,9 @@ impl Drain {
             let peeked = self.queue.peek(self.limits(&settings, remaining)).await?;
             remaining = remaining.min(peeked.depth);
             let now = jiff::Timestamp::now().as_second();
+            let seen = cfg!(debug_assertions).then(|| peeked.entries.clone());
             let plan = plan(peeked.entries, &self.rules(&settings), now);
+            debug_assert!(seen.is_none_or(|entries| conserves(&entries, &plan)));
             let size = plan.transfers.len() as u64;
             if size == 0 {
                 return Ok(if report.moved() > 0 {
@@ -140,7 +170,8 @@ impl Drain {
                 });
             }
             report.batches += 1;
-            let last = size >= remaining || report.batches == settings.batches_per_cycle;
+            let enough = (1..=report.batches).contains(&settings.batches_per_cycle);
+            let last = size >= remaining || enough;
             match self.commit(&plan).await? {
                 Committed::Moved { replayed, dead } => {
                     self.count(&plan);
@@ -177,8 +208,8 @@ impl Drain {
 
     fn limits(&self, settings: &Settings, remaining: u64) -> Limits {
         Limits {
-            entries: settings.batch_size.min(remaining),
-            bytes: self.config.batch_max_bytes,
+            entries: (settings.batch_size >> self.easing).max(1).min(remaining),
+            bytes: self.config.batch_max_bytes >> self.easing,
         }
     }
 
@@ -210,14 +241,7 @@ impl Drain {
 
     /// Reads depth and age of the oldest message, also where the gate was shut.
     async fn look_at_what_is_left(&mut self, report: &mut Report) {
-        match self
-            .queue
-            .peek(Limits {
-                entries: 1,
-                bytes: 1,
-            })
-            .await
-        {
+        match self.queue.look(MAX_LOOK).await {
             Ok(peeked) => {
                 let oldest = peeked.entries.first();
                 let envelope = oldest.and_then(|entry| Envelope::read(&entry.0).ok());
@@ -229,7 +253,7 @@ impl Drain {
     }
 
     /// One line per pass that moved something or changed the state, and what the operator must know.
-    fn tell(&self, report: &Report, before: Option<&Ended>) {
+    fn tell(&self, report: &Report, trouble: &mut Trouble) {
         if report.moved() > 0 {
             tracing::info!(
                 outcome = %report.ended,
@@ -240,7 +264,7 @@ impl Drain {
                 "pass moved messages"
             );
         }
-        let changed = before != Some(&report.ended);
+        let changed = trouble.last.as_ref() != Some(&report.ended);
         match (&report.ended, &report.failure) {
             (_, Some(error)) if changed => tracing::error!(
                 reason = %error.link().reason,
@@ -257,14 +281,9 @@ impl Drain {
                 "the queue's tail changed before the commit: another worker or an operator is at work; nothing was written"
             ),
             (Ended::Disabled, _) if changed => tracing::warn!("remediation is switched off"),
-            (Ended::Drained | Ended::Empty, _) => {
-                if let Some(recovered) = before.and_then(recovered) {
-                    tracing::warn!("{recovered}");
-                }
-                tracing::debug!(outcome = %report.ended, "pass ended");
-            }
             _ => tracing::debug!(outcome = %report.ended, "pass ended"),
         }
+        trouble.follow(&report.ended);
         let settings = self.settings.borrow().clone();
         let time = report
             .depth
@@ -315,11 +334,35 @@ fn interrupted(report: &Report) -> Ended {
     }
 }
 
-fn recovered(before: &Ended) -> Option<&'static str> {
-    match before {
-        Ended::Unhealthy(_) => Some("moogsoft is healthy again"),
-        Ended::RedisError(_) => Some("redis works again"),
-        Ended::Disabled => Some("remediation is switched on again"),
-        _ => None,
+/// What is wrong at present, so that its end can be told even if something else came between.
+#[derive(Debug, Default)]
+struct Trouble {
+    last: Option<Ended>,
+    unhealthy: bool,
+    failing: bool,
+    disabled: bool,
+}
+
+impl Trouble {
+    fn follow(&mut self, ended: &Ended) {
+        match ended {
+            Ended::Unhealthy(_) => self.unhealthy = true,
+            Ended::RedisError(_) => self.failing = true,
+            Ended::Disabled => self.disabled = true,
+            Ended::Drained | Ended::Empty | Ended::Conflict => {
+                let over = [
+                    (&mut self.unhealthy, "moogsoft is healthy again"),
+                    (&mut self.failing, "redis works again"),
+                    (&mut self.disabled, "remediation is switched on again"),
+                ];
+                for (wrong, news) in over {
+                    if std::mem::take(wrong) {
+                        tracing::warn!("{news}");
+                    }
+                }
+            }
+            Ended::Interrupted => {}
+        }
+        self.last = Some(ended.clone());
     }
 }

@@ -64,6 +64,8 @@ pub enum Reason {
     Busy,
     /// Redis cannot persist and refuses writes.
     Misconfigured,
+    /// Fewer replicas are connected than Redis demands for a write.
+    NoReplicas,
     /// The script is not known; it is sent again by itself.
     NoScript,
     /// A transaction was refused as a whole.
@@ -78,7 +80,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Auth,
@@ -90,6 +92,7 @@ impl Reason {
         Self::WrongType,
         Self::Busy,
         Self::Misconfigured,
+        Self::NoReplicas,
         Self::NoScript,
         Self::NotRun,
         Self::Unsupported,
@@ -112,6 +115,7 @@ impl Reason {
             Self::WrongType => "wrong_type",
             Self::Busy => "busy",
             Self::Misconfigured => "misconfigured",
+            Self::NoReplicas => "no_replicas",
             Self::NoScript => "no_script",
             Self::NotRun => "not_run",
             Self::Unsupported => "unsupported",
@@ -125,7 +129,7 @@ impl Reason {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => {
-                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings and network policy lead to it"
+                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings, certificates and network policy lead to it"
             }
             Self::Timeout => {
                 "Redis or the network is stalled: look at SLOWLOG and LATENCY DOCTOR, lower REMEDIATION_BATCH_SIZE or raise REDIS_TIMEOUT"
@@ -148,6 +152,9 @@ impl Reason {
             }
             Self::Misconfigured => {
                 "Redis cannot write to its disk and refuses writes: look at its log"
+            }
+            Self::NoReplicas => {
+                "fewer replicas are connected than min-replicas-to-write demands: bring them back"
             }
             Self::NoScript => "nothing: the script is loaded again by itself",
             Self::NotRun => "nothing: it is done again without a transaction by itself",
@@ -220,6 +227,12 @@ impl From<RedisError> for Error {
 }
 
 impl Error {
+    /// Whether the server said this, so that the connection is in order.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        !matches!(self.reason, Reason::Unreachable | Reason::Timeout)
+    }
+
     fn said(reason: Reason, code: &str, detail: Option<&str>) -> Self {
         let detail = detail.unwrap_or_default();
         let reason = match reason {
@@ -247,7 +260,8 @@ fn server_reason(kind: Option<ServerErrorKind>, code: &str) -> Reason {
             "OOM" => Reason::OutOfMemory,
             "WRONGTYPE" => Reason::WrongType,
             "BUSY" => Reason::Busy,
-            "MISCONF" | "NOREPLICAS" => Reason::Misconfigured,
+            "MISCONF" => Reason::Misconfigured,
+            "NOREPLICAS" => Reason::NoReplicas,
             _ => Reason::Other,
         },
     }
@@ -317,6 +331,11 @@ impl Link {
         Err(failure.unwrap_or_else(|| Error::new(Reason::Auth, "no credentials")))
     }
 
+    /// Gives the connection up; the next command makes a new one.
+    pub fn close(&mut self) {
+        self.connection = None;
+    }
+
     /// Reads the certificate files, so that a wrong path is found at the start.
     ///
     /// # Errors
@@ -376,7 +395,11 @@ impl Link {
             connect(client.get_multiplexed_async_connection_with_config(&settings)).await?;
         // Without a password a protected server takes the connection and refuses the first
         // command, so that one is sent here, where the next password can still be tried.
-        let _: () = redis::cmd("PING").query_async(&mut connection).await?;
+        let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
+        match ping.map_err(Error::from) {
+            Err(error) if error.reason != Reason::NoPermission => return Err(error),
+            _ => {}
+        }
         let mut name = redis::cmd("CLIENT");
         name.arg("SETNAME").arg(&self.config.client_name);
         if let Err(error) = name.query_async::<()>(&mut connection).await {
@@ -448,10 +471,14 @@ fn address(config: &LinkConfig) -> Result<ConnectionInfo, Error> {
 }
 
 fn certificates(config: &LinkConfig) -> Result<TlsCertificates, Error> {
-    let root_cert = config.ca_cert.as_deref().map(read).transpose()?;
+    let root_cert = config
+        .ca_cert
+        .as_deref()
+        .map(read_certificates)
+        .transpose()?;
     let client_tls = match &config.client_cert {
         Some((cert, key)) => Some(ClientTlsConfig {
-            client_cert: read(cert)?,
+            client_cert: read_certificates(cert)?,
             client_key: read(key)?,
         }),
         None => None,
@@ -460,6 +487,16 @@ fn certificates(config: &LinkConfig) -> Result<TlsCertificates, Error> {
         client_tls,
         root_cert,
     })
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = read(path)?;
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if bytes.windows(marker.len()).any(|window| window == marker) {
+        return Ok(bytes);
+    }
+    let detail = format!("{} holds no certificate in PEM", path.display());
+    Err(Error::new(Reason::Unreachable, detail))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -91,12 +91,10 @@ impl Metrics {
         };
         let build = new.int_gauges(
             "mutt_remediation_build_info",
-            "Always 1; the labels tell what runs",
-            &["version", "rust_version"],
+            "Always 1; the label tells what runs",
+            &["version"],
         )?;
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_RUST_VERSION")])
-            .set(1);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
@@ -216,7 +214,7 @@ impl HealthMetrics {
         let metrics = Self {
             healthy: new.int_gauge(
                 "mutt_remediation_moog_health",
-                "Whether Moogsoft takes events: 1 healthy (or not probed), 0 not",
+                "Whether Moogsoft takes events: 1 yes (or probing is off), 0 no (or not asked yet)",
             )?,
             last_ok: new.gauge(
                 "mutt_moog_health_last_ok_timestamp",
@@ -232,6 +230,11 @@ impl HealthMetrics {
             metrics.probes.with_label_values(&[result]);
         }
         Ok(metrics)
+    }
+
+    /// There is no probe, which counts as healthy.
+    pub fn assumed(&self) {
+        self.healthy.set(1);
     }
 
     /// The gate was asked.

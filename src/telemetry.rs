@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -26,11 +28,26 @@ pub struct TelemetryConfig {
     pub instance: String,
 }
 
-/// Starts logging to standard output for the whole process, panics included.
-pub fn start(config: &TelemetryConfig) {
+/// Lines kept for a reader of standard output that is slow; what comes on top is dropped, because
+/// a daemon must not stand still for its log.
+const MAX_WAITING_LINES: usize = 4_096;
+
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Starts logging to standard output for the whole process, panics included. The last lines are
+/// written when the returned guard is dropped.
+pub fn start(config: &TelemetryConfig) -> Logging {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .lossy(true)
+        .finish(std::io::stdout());
     // The filter was parsed when the configuration was read.
     let filter = EnvFilter::new(&config.filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .log_internal_errors(false);
     if config.json {
         let format = JsonLines {
             service: config.service.clone(),
@@ -49,9 +66,27 @@ pub fn start(config: &TelemetryConfig) {
         let what = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         tracing::error!(place, what, "a task panicked");
     }));
+    Logging(Some(guard))
 }
 
-/// The contract's format: fixed names first, then the fields of the event.
+/// Logging as long as it lives; its end writes the last lines.
+#[derive(Debug)]
+pub struct Logging(Option<WorkerGuard>);
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        let guard = self.0.take();
+        let (done, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(guard);
+            let _ = done.send(());
+        });
+        // A reader that has stopped reading must not hold up the end of the process.
+        let _ = wait.recv_timeout(LAST_LINES);
+    }
+}
+
+/// The contract's format: its fixed names beside the fields of the event.
 struct JsonLines {
     service: String,
     version: String,

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::sections::{ListVars, MoogVars, PortVars, RedisVars, SettingVars, TelemetryVars};
-use super::value::{Field, Name, RedisUrl, Value, redacted};
+use super::value::{Field, Name, RedisUrl, Value, redacted, redacted_redis};
 use super::{Effective, Problems, variables};
 use crate::dlq::redis::Lists;
 use crate::health::probe::ProbeConfig;
@@ -245,7 +245,15 @@ impl Reader {
         let tls = self.take("REDIS_TLS_ENABLED", vars.redis_tls_enabled).0;
         let mut url = match self.optional("REDIS_URL", vars.redis_url) {
             Some(RedisUrl(url)) => {
-                self.shown.insert("REDIS_URL", redacted(&url));
+                self.shown.insert("REDIS_URL", redacted_redis(&url));
+                let ignored = ["REDIS_HOST", "REDIS_PORT", "REDIS_DB"];
+                for name in ignored
+                    .into_iter()
+                    .filter(|name| self.set.contains_key(*name))
+                {
+                    self.warnings
+                        .push(format!("{name} has no effect: REDIS_URL wins"));
+                }
                 url
             }
             None => self.redis_address(&host, port, db),
@@ -308,9 +316,7 @@ impl Reader {
         match parsed {
             Ok(url) if plain(&url) => url,
             _ => {
-                self.problems.push(format!(
-                    "REDIS_HOST: {host:?} is not a host name or address"
-                ));
+                self.problems.push("REDIS_HOST: the value (not shown, it may hold a password) is not a host name or address; one with a scheme belongs into REDIS_URL".into());
                 Url::parse("redis://localhost:6379/0")
                     .unwrap_or_else(|_| unreachable!("it is a URL"))
             }

@@ -206,20 +206,28 @@ impl Value for RedisUrl {
         };
         // The client's own reader knows the rest, the database number for one.
         let usable = || redis::IntoConnectionInfo::into_connection_info(url.clone()).is_ok();
-        (known && usable()).then_some(Self(url))
+        // A fragment would ask for a connection that is not verified.
+        (known && url.fragment().is_none() && usable()).then_some(Self(url))
     }
 }
 
-/// An address without user, password and query, for people to read.
+/// The part of an HTTP address that cannot be a secret, for people to read.
 #[must_use]
 pub fn redacted(url: &Url) -> String {
+    let rest = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    let origin = url.origin().ascii_serialization();
+    format!("{origin}/{}", if rest { "..." } else { "" })
+}
+
+/// A Redis address without user, password and query, for people to read.
+#[must_use]
+pub fn redacted_redis(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither fails for an address with a host, and others have nothing to hide here.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    if shown.query().is_some() {
-        shown.set_query(Some("..."));
-    }
+    shown.set_query(None);
+    shown.set_fragment(None);
     shown.to_string()
 }
 

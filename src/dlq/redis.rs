@@ -28,8 +28,8 @@ pub struct Lists {
 pub struct Queue {
     link: Link,
     lists: Lists,
-    /// Whether Redis watches the source since the last peek.
-    watching: bool,
+    /// Whether the connection is in the transaction that the last peek opened.
+    in_transaction: bool,
 }
 
 /// How much to peek.
@@ -48,7 +48,7 @@ impl Queue {
         Self {
             link: Link::new(config),
             lists,
-            watching: false,
+            in_transaction: false,
         }
     }
 
@@ -57,15 +57,33 @@ impl Queue {
     /// # Errors
     /// [`Error::Peek`]; nothing was changed.
     pub async fn peek(&mut self, limits: Limits) -> Result<Peeked, Error> {
-        let answer = match self.watch_and_peek(limits).await {
-            Err(error) if error.reason == Reason::NoScript => match self.load(&PEEK).await {
-                Ok(()) => self.watch_and_peek(limits).await,
-                Err(error) => Err(error),
-            },
-            answer => answer,
+        self.leave_transaction().await;
+        let answer = match self.peek_and_begin(limits).await {
+            Err(error) if error.reason == Reason::Timeout => Err(error),
+            // The line had gone stale, or one of the commands was refused: a new line and the plain
+            // script tell. Reading once more does no harm.
+            Err(_) => {
+                self.link.close();
+                self.run(&PEEK, &self.peek_command(limits)).await
+            }
+            answer => {
+                self.in_transaction = true;
+                answer
+            }
         };
-        self.watching = answer.is_ok();
         let answer = answer.and_then(peeked);
+        answer.map_err(|source| self.peek_error(source))
+    }
+
+    /// Depth of the source, and its oldest entry unless that is larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Peek`]; nothing was changed.
+    pub async fn look(&mut self, max_bytes: u64) -> Result<Peeked, Error> {
+        self.leave_transaction().await;
+        let mut command = OLDEST.command(&[&self.lists.source]);
+        command.arg(max_bytes);
+        let answer = self.run(&OLDEST, &command).await.and_then(peeked);
         answer.map_err(|source| self.peek_error(source))
     }
 
@@ -78,34 +96,50 @@ impl Queue {
     /// [`Error::Commit`]. After a timeout or a broken connection the batch may have been moved or
     /// not; each message is in exactly one list all the same, and the next peek shows which.
     pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
-        let watching = std::mem::take(&mut self.watching);
         let answer = match transfers {
             [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one).await,
-            _ if watching => match self.commit_watched(transfers).await.transpose() {
+            _ => match self.commit_watched(transfers).await.transpose() {
                 Some(answer) => answer,
                 None => self.commit_comparing(transfers).await,
             },
-            _ => self.commit_comparing(transfers).await,
         };
+
         answer
             .and_then(|answer| committed(&answer))
             .map_err(|source| self.commit_error(source))
     }
 
-    async fn watch_and_peek(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        let mut peek = Cmd::new();
-        PEEK.call(&mut peek, &[&self.lists.source]);
-        peek.arg(limits.entries).arg(limits.bytes);
+    fn peek_command(&self, limits: Limits) -> Cmd {
+        let mut command = PEEK.command(&[&self.lists.source]);
+        command.arg(limits.entries).arg(limits.bytes);
+        command
+    }
+
+    /// Watches, reads, and opens the transaction in which the commit is to run. That MULTI has been
+    /// answered before the commit is sent matters: where it is refused, the commit would run at
+    /// once and unwatched.
+    async fn peek_and_begin(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
         let mut pipeline = Pipeline::with_capacity(3);
-        // An earlier peek that no commit followed is watching still.
-        pipeline.cmd("UNWATCH").ignore();
         pipeline.cmd("WATCH").arg(&self.lists.source).ignore();
-        pipeline.add_command(peek);
+        pipeline.add_command(self.peek_command(limits));
+        pipeline.cmd("MULTI").ignore();
         let (answer,) = self.link.call_all(&pipeline).await?;
         Ok(answer)
     }
 
-    /// The commit under WATCH; `None` if Redis did not run it, for whatever reason.
+    /// Within a transaction every command would only be queued.
+    async fn leave_transaction(&mut self) {
+        if std::mem::take(&mut self.in_transaction)
+            && let Err(error) = self.link.call::<()>(&redis::cmd("DISCARD")).await
+        {
+            // A new line is in no transaction.
+            tracing::debug!(%error, "transaction not discarded");
+            self.link.close();
+        }
+    }
+
+    /// The commit within the transaction that the peek opened; `None` if there is none, or Redis
+    /// refused it, for whatever reason.
     async fn commit_watched(
         &mut self,
         transfers: &[Transfer],
@@ -113,16 +147,23 @@ impl Queue {
         let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
             return Ok(None);
         };
+        if !std::mem::take(&mut self.in_transaction) {
+            return Ok(None);
+        }
         let ends = [oldest, youngest].map(|end| Cow::Borrowed(&end.entry.0[..]));
         let bodies = transfers.iter().map(Transfer::arriving);
         let command = self.commit_command("watched", transfers, ends.into_iter().chain(bodies));
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.atomic().add_command(command);
-
-        let answer: Result<Option<(Vec<Value>,)>, _> = self.link.call_all(&pipeline).await;
-        match answer {
-            Ok(answer) => Ok(answer.map(|(answer,)| answer)),
-            Err(error) if matches!(error.reason, Reason::NoScript | Reason::NotRun) => Ok(None),
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(command).ignore();
+        pipeline.cmd("EXEC");
+        match self.link.call_all(&pipeline).await {
+            Ok((Value::Array(answers),)) => match <[Value; 1]>::try_from(answers) {
+                Ok([Value::Array(answer)]) => Ok(Some(answer)),
+                _ => Ok(None),
+            },
+            Ok(_) => Ok(None),
+            // Whatever Redis refused, comparing is safe and tells.
+            Err(error) if error.is_answer() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -132,30 +173,33 @@ impl Queue {
         transfers: &[Transfer],
     ) -> Result<Vec<Value>, link::Error> {
         let pairs = transfers.iter().flat_map(entry_and_body);
-        self.send_commit(self.commit_command("compare", transfers, pairs))
-            .await
+        let command = self.commit_command("compare", transfers, pairs);
+        self.run(&COMMIT, &command).await
     }
 
     /// The commit of one entry that is too large to be sent around once or twice more.
     async fn commit_by_digest(&mut self, transfer: &Transfer) -> Result<Vec<Value>, link::Error> {
+        self.leave_transaction().await;
         let digest = sha1_smol::Sha1::from(&transfer.entry.0).hexdigest();
         let edits = transfer.edits.iter().flat_map(|edit| {
             let Range { start, end } = edit.range;
             [start.to_string(), end.to_string(), edit.text.clone()]
         });
-        let arguments = std::iter::once(digest)
-            .chain(edits)
-            .map(|text| text.into_bytes().into());
+        let texts = std::iter::once(digest).chain(edits);
+        let arguments = texts.map(|text| text.into_bytes().into());
         let command = self.commit_command("digest", std::slice::from_ref(transfer), arguments);
-        self.send_commit(command).await
+        self.run(&COMMIT, &command).await
     }
 
-    async fn send_commit(&mut self, command: Cmd) -> Result<Vec<Value>, link::Error> {
-        match self.link.call(&command).await {
-            // A server that does not know a script has not run it: this is no repetition.
+    /// Calls a script. A server that does not know it has not run it, so that loading it and
+    /// calling again is no repetition.
+    async fn run(&mut self, script: &Script, command: &Cmd) -> Result<Vec<Value>, link::Error> {
+        match self.link.call(command).await {
             Err(error) if error.reason == Reason::NoScript => {
-                self.load(&COMMIT).await?;
-                self.link.call(&command).await
+                let mut load = redis::cmd("SCRIPT");
+                load.arg("LOAD").arg(script.source);
+                let () = self.link.call(&load).await?;
+                self.link.call(command).await
             }
             answer => answer,
         }
@@ -177,22 +221,12 @@ impl Queue {
             Disposition::Dead(_) => b'd',
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
-        let arguments: Vec<Cow<'a, [u8]>> = arguments.collect();
-        // Grown step by step, the command would be copied about once more.
-        let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
-        let mut command = Cmd::with_capacity(arguments.len() + 8, bytes + flags.len() + 512);
-        COMMIT.call(&mut command, &[source, target, dead]);
+        let mut command = COMMIT.command(&[source, target, dead]);
         command.arg(mode).arg(flags);
-        for argument in &arguments {
-            command.arg(&**argument);
+        for argument in arguments {
+            command.arg(&*argument);
         }
         command
-    }
-
-    async fn load(&mut self, script: &Script) -> Result<(), link::Error> {
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(script.source);
-        self.link.call(&load).await
     }
 
     fn peek_error(&self, source: link::Error) -> Error {
@@ -255,6 +289,7 @@ fn unexpected(script: &str) -> link::Error {
 }
 
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
 
 /// A script, called by its digest, sent whole only when the server does not know it.
@@ -270,11 +305,9 @@ impl Script {
         Self { source, digest }
     }
 
-    fn call(&self, command: &mut Cmd, keys: &[&String]) {
+    fn command(&self, keys: &[&String]) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.digest).arg(keys.len()).arg(keys);
         command
-            .arg("EVALSHA")
-            .arg(&self.digest)
-            .arg(keys.len())
-            .arg(keys);
     }
 }

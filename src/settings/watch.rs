@@ -3,20 +3,22 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use redis::aio::PubSub;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Overlay, Settings, keys};
-use crate::link::{Error, Link, LinkConfig};
+use crate::link::{Error, Link, LinkConfig, Reason};
 use crate::metrics::SettingsMetrics;
 
 const PREFIX: &str = "mutt:config:";
 const CHANNEL: &str = "mutt:config:updates";
 /// A plain SET is to take effect within 5 s; this leaves two for a slow answer.
 const PERIOD: Duration = Duration::from_secs(3);
+/// Updates that come within this time of each other are one.
+const GATHER: Duration = Duration::from_millis(50);
 /// Longest wait for the subscriber's connection to answer.
 const SUBSCRIBER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,7 @@ pub async fn run(
     config: LinkConfig,
     settings: watch::Sender<Settings>,
     metrics: SettingsMetrics,
+    settled: CancellationToken,
     cancel: CancellationToken,
 ) {
     let mut overlay = Overlay::new(settings.borrow().clone());
@@ -40,9 +43,14 @@ pub async fn run(
             Ok(texts) => {
                 failing = false;
                 publish(&mut overlay, &texts, &settings, &metrics);
+                settled.cancel();
             }
             Err(error) if !failing => {
                 failing = true;
+                // A server that refuses will do so until someone changes it.
+                if error.is_answer() && error.reason != Reason::Loading {
+                    settled.cancel();
+                }
                 tracing::warn!(reason = %error.reason, %error, advice = error.reason.advice(),
                     "dynamic settings cannot be read, the last ones stay");
             }
@@ -88,14 +96,19 @@ fn publish(
 }
 
 async fn read(link: &mut Link) -> Result<Vec<Option<String>>, Error> {
-    let mut pipeline = redis::pipe();
+    let mut found = Vec::new();
     for key in keys() {
-        pipeline.get(format!("{PREFIX}{key}"));
+        // Bytes, because a value that is no text must be refused and not end the reading. The same
+        // goes for a key that is no string.
+        let mut get = redis::cmd("GET");
+        get.arg(format!("{PREFIX}{key}"));
+        found.push(match link.call::<Option<Vec<u8>>>(&get).await {
+            Ok(value) => value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.reason == Reason::WrongType => Some(error.to_string()),
+            Err(error) => return Err(error),
+        });
     }
-    // Bytes, because a value that is no text must be refused and not end the reading.
-    let values: Vec<Option<Vec<u8>>> = link.call_all(&pipeline).await?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(values.into_iter().map(|value| value.map(text)).collect())
+    Ok(found)
 }
 
 /// A subscriber, or none for now: the slow reading goes on without it.
@@ -113,10 +126,21 @@ async fn subscribe(link: &mut Link) -> Option<PubSub> {
 
 /// Waits for an update; false when the subscription is lost. Without one it waits for ever.
 async fn update(subscriber: Option<&mut PubSub>) -> bool {
-    match subscriber {
-        Some(subscriber) => subscriber.on_message().next().await.is_some(),
-        None => std::future::pending().await,
+    let Some(subscriber) = subscriber else {
+        return std::future::pending().await;
+    };
+    let mut updates = subscriber.on_message();
+    if updates.next().await.is_none() {
+        return false;
     }
+    // One look serves all updates that come close together.
+    tokio::time::sleep(GATHER).await;
+    while let Some(update) = updates.next().now_or_never() {
+        if update.is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether the subscriber's connection still answers.

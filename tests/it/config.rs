@@ -150,7 +150,10 @@ fn a_redis_url_wins_and_tls_makes_it_speak_tls() {
         ("REDIS_HOST", "ignored"),
     ];
     assert_eq!(url(&both), "redis://other:7000/2");
-    assert!(problem("REDIS_HOST", "a/b@c").contains("is not a host name"));
+    assert!(problem("REDIS_HOST", "a/b").contains("is not a host name"));
+    assert!(!problem("REDIS_HOST", "redis://:hush@host:6379").contains("hush"));
+    let warnings = load(&both).expect("valid").warnings.join("\n");
+    assert!(warnings.contains("REDIS_HOST has no effect: REDIS_URL wins"));
     assert!(problem("REDIS_PORT", "tcp://10.0.0.1:6379").contains("enableServiceLinks: false"));
 }
 
@@ -207,7 +210,7 @@ fn check_config_shows_every_setting_and_no_secret() {
             ("MOOG_API_KEY", "hush3"),
             (
                 "MOOG_WEBHOOK_URL",
-                "https://u:hush4@moog.example/hook?key=hush5",
+                "https://u:hush4@moog.example/hush6?key=hush5#hush7",
             ),
         ],
     );
@@ -223,7 +226,7 @@ fn check_config_shows_every_setting_and_no_secret() {
     }
     assert!(text.contains("REMEDIATION_INTERVAL=1  # environment"));
     assert!(text.contains("REDIS_DB=0  # default"));
-    assert!(text.contains("MOOG_WEBHOOK_URL=https://moog.example/hook?...  # environment"));
+    assert!(text.contains("MOOG_WEBHOOK_URL=https://moog.example/...  # environment"));
     assert!(text.contains("MOOG_API_KEY=(set, not shown)"));
 }
 

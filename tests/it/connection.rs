@@ -379,7 +379,7 @@ async fn a_certificate_that_cannot_be_read_stops_the_start() {
         ("REDIS_TLS_ENABLED", "true"),
         ("REDIS_CA_CERT_PATH", "/nowhere/ca.crt"),
     ]);
-    assert_eq!(daemon.ended().await.code(), Some(1));
+    assert_eq!(daemon.ended().await.code(), Some(2));
     assert!(
         daemon.errors().contains("cannot read /nowhere/ca.crt"),
         "{}",
@@ -403,4 +403,76 @@ async fn a_user_who_may_not_trim_pushes_nothing_either() {
         .until_metric(&failed("no_permission"), |count| count >= 2.0)
         .await;
     assert_eq!((redis.len(SOURCE).await, redis.len(TARGET).await), (1, 0));
+}
+
+#[tokio::test]
+async fn where_transactions_are_refused_every_batch_is_compared() {
+    for denied in ["-multi", "-exec", "-watch", "-discard"] {
+        let redis = Redis::start();
+        let acl = [
+            "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", denied,
+        ];
+        redis.command::<()>(&acl).await;
+        redis.dead_letter(&["{}", "x", "{}"]).await;
+        let worker = [("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")];
+        let daemon = Daemon::start(&redis, &worker);
+        until("it drains", || async { redis.len(SOURCE).await == 0 }).await;
+        redis.dead_letter(&["{}"]).await;
+        until("it drains again", || async { redis.len(SOURCE).await == 0 }).await;
+        assert_eq!(
+            (redis.len(TARGET).await, redis.len(DEAD).await),
+            (3, 1),
+            "{denied}"
+        );
+        assert_eq!(
+            daemon.metric(&failed("conflict")).await,
+            Some(0.0),
+            "{denied}"
+        );
+        daemon
+            .until_metric("mutt_remediation_replay_success_total", |n| n == 3.0)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_went_stale_between_passes_is_no_outage() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    for number in 1..=3 {
+        redis
+            .command::<i64>(&["CLIENT", "KILL", "TYPE", "normal"])
+            .await;
+        redis.dead_letter(&["{}"]).await;
+        until("it is replayed", || async {
+            redis.len(TARGET).await == number
+        })
+        .await;
+    }
+    assert_eq!(daemon.metric(&failed("unreachable")).await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_slow_line_gets_smaller_batches_until_they_fit() {
+    let redis = Redis::start();
+    let letter = format!(r#"{{"message":"{}"}}"#, "x".repeat(10_000));
+    redis.dead_letter(&vec![letter; 400]).await;
+    let proxy = Proxy::before(redis.port()).await;
+    // 4 MB a batch there and back at 1 MB a second is more than the second that it may take.
+    proxy.limit_bytes_per_second(1_000_000);
+    let port = proxy.port().to_string();
+    let daemon = Daemon::start_alone(&[
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &port),
+        ("REDIS_TIMEOUT", "1"),
+        ("REMEDIATION_BATCH_SIZE", "400"),
+    ]);
+    daemon
+        .until_metric(&failed("timeout"), |count| count >= 1.0)
+        .await;
+    until("some are replayed", || async {
+        redis.len(TARGET).await > 0
+    })
+    .await;
+    assert_eq!(redis.len(SOURCE).await + redis.len(TARGET).await, 400);
 }

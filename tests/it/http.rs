@@ -72,7 +72,7 @@ async fn closed_label_sets_are_there_from_the_first_scrape() {
         "mutt_remediation_replay_fail_total{reason=\"timeout\"} 0",
         "mutt_remediation_replay_fail_total{reason=\"conflict\"} 0",
         "mutt_remediation_poison_messages_total 0",
-        "mutt_remediation_moog_health 0",
+        "mutt_remediation_moog_health 1",
         "mutt_moog_health_last_ok_timestamp 0",
         "mutt_remediation_loop_duration_seconds_bucket{le=\"+Inf\"}",
         "mutt_remediation_commit_duration_seconds_count 0",

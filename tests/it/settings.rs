@@ -168,3 +168,58 @@ async fn settings_are_followed_again_after_the_subscription_was_lost() {
         .until_metric("mutt_remediation_enabled", |on| on == 1.0)
         .await;
 }
+
+#[tokio::test]
+async fn a_pause_that_was_set_before_the_start_holds_for_the_first_pass() {
+    let redis = Redis::start();
+    set(&redis, "remediation_enabled", "false").await;
+    set(&redis, "max_poison_retries", "100").await;
+    redis
+        .dead_letter(&vec![r#"{"_moog_retry_count":5}"#; 20])
+        .await;
+    let daemon = Daemon::start(&redis, &[DYNAMIC]);
+    daemon
+        .until_metric("mutt_remediation_loops_total", |loops| loops >= 2.0)
+        .await;
+    assert_eq!(redis.len(SOURCE).await, 20);
+    set(&redis, "remediation_enabled", "true").await;
+    until("it drains", || async { redis.len(SOURCE).await == 0 }).await;
+    assert_eq!(redis.len(TARGET).await, 20);
+}
+
+#[tokio::test]
+async fn a_key_of_the_wrong_type_is_refused_and_the_others_still_count() {
+    let redis = Redis::start();
+    redis
+        .command::<i64>(&["HSET", "mutt:config:remediation_interval", "a", "b"])
+        .await;
+    let daemon = Daemon::start(&redis, &[DYNAMIC]);
+    let refused = "mutt_remediation_config_refused_total{key=\"remediation_interval\"}";
+    daemon.until_metric(refused, |count| count == 1.0).await;
+    set(&redis, "remediation_enabled", "false").await;
+    daemon
+        .until_metric("mutt_remediation_enabled", |on| on == 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn fewer_batches_a_pass_take_effect_within_the_pass() {
+    let redis = Redis::start();
+    redis.dead_letter(&vec!["{}"; 2_000]).await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            DYNAMIC,
+            ("REMEDIATION_INTERVAL", "300"),
+            ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+            ("REMEDIATION_BATCH_PAUSE_MS", "100"),
+        ],
+    );
+    until("it drains", || async {
+        redis.len(crate::support::TARGET).await > 20
+    })
+    .await;
+    set(&redis, "remediation_batches_per_cycle", "1").await;
+    daemon.until_logged("pass moved messages").await;
+    assert!(redis.len(SOURCE).await > 0);
+}

@@ -1,8 +1,9 @@
 //! Signals, and what the process leaves behind.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::output;
+use crate::support::daemon::{command, output};
 use crate::support::webhook::Manner;
 use crate::support::{Daemon, Redis, SOURCE, TARGET, Webhook, until};
 
@@ -111,5 +112,38 @@ async fn the_health_check_command_tells_by_its_exit_code() {
         .expect("a port")
         .to_string();
     assert_eq!(code(&[("HEALTH_PORT_REMEDIATION", &closed)], &[]), Some(1));
-    assert_eq!(code(&[("HEALTH_PORT_REMEDIATION", "x")], &[]), Some(2));
+    // Docker knows no other code for "not well".
+    assert_eq!(code(&[("HEALTH_PORT_REMEDIATION", "x")], &[]), Some(1));
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_neither_the_drain_nor_the_end() {
+    let redis = Redis::start();
+    redis.dead_letter(&vec![""; 20_000]).await;
+    let port = redis.port().to_string();
+    let mut child = command(&[
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &port),
+        ("LOG_LEVEL", "DEBUG"),
+        ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+    ])
+    .stdout(Stdio::piped())
+    .spawn()
+    .expect("it starts");
+    until("it drains", || async { redis.len(SOURCE).await == 0 }).await;
+    let began = Instant::now();
+    let sent = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill exists").success());
+    until("it has ended", || {
+        let ended = child.try_wait().expect("it can be asked").is_some();
+        async move { ended }
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }

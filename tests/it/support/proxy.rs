@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, interval_at};
 
 #[derive(Default)]
 pub struct Faults {
@@ -17,6 +18,8 @@ pub struct Faults {
     /// Bytes that may still go to the server, and back; below zero means no limit.
     to_server: AtomicI64,
     to_client: AtomicI64,
+    /// Bytes a second in each direction; 0 means no limit.
+    rate: AtomicUsize,
 }
 
 pub struct Proxy {
@@ -56,6 +59,11 @@ impl Proxy {
         self.faults
             .black_hole_before
             .store(self.connections() + 1, Ordering::SeqCst);
+    }
+
+    /// Lets this much pass in a second, each way.
+    pub fn limit_bytes_per_second(&self, rate: usize) {
+        self.faults.rate.store(rate, Ordering::SeqCst);
     }
 
     /// Cuts all connections after this many more bytes to the server.
@@ -104,6 +112,17 @@ async fn pump(
         };
         if number < faults.black_hole_before.load(Ordering::SeqCst) {
             continue;
+        }
+        let rate = faults.rate.load(Ordering::SeqCst);
+        // What a slow line would take for these bytes.
+        if let Some(micros) = (count * 1_000_000).checked_div(rate) {
+            let period = Duration::from_micros(u64::try_from(micros).expect("small"));
+            interval_at(
+                Instant::now() + period,
+                period.max(Duration::from_micros(1)),
+            )
+            .tick()
+            .await;
         }
         let mut allowed = count;
         let left = budget(&faults).load(Ordering::SeqCst);
