@@ -5,6 +5,8 @@
 //! for ever). So a [`Link`] holds at most one plain connection, drops it on any failure but a
 //! harmless answer, and makes a new one for the next command. It never repeats a command.
 
+mod error;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,10 +14,12 @@ use std::time::Duration;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
-    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ServerErrorKind, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
+    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
 };
 use secrecy::{ExposeSecret, SecretString};
+
+pub use error::{Error, Reason};
 
 /// Longest wait for a TCP and TLS handshake; a Redis that is up answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,234 +41,6 @@ pub struct LinkConfig {
     pub client_name: String,
     /// Longest wait for one answer.
     pub timeout: Duration,
-}
-
-/// Why Redis could not do something: a closed set, used as metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// No connection, or it broke.
-    Unreachable,
-    /// Connected, but no answer in time.
-    Timeout,
-    /// The password or user was refused, or one is needed.
-    Auth,
-    /// The ACL user may not do this.
-    NoPermission,
-    /// Redis is reading its data set from disk.
-    Loading,
-    /// A replica, or a primary that has lost its majority.
-    ReadOnly,
-    /// A replica whose primary is away.
-    MasterDown,
-    /// `maxmemory` is reached.
-    OutOfMemory,
-    /// A key is not a list.
-    WrongType,
-    /// Somebody's script has been running for seconds.
-    Busy,
-    /// Redis cannot persist and refuses writes.
-    Misconfigured,
-    /// Fewer replicas are connected than Redis demands for a write.
-    NoReplicas,
-    /// The script is not known; it is sent again by itself.
-    NoScript,
-    /// A transaction was refused as a whole.
-    NotRun,
-    /// The server is too old for what we need.
-    Unsupported,
-    /// The server is a cluster node.
-    Cluster,
-    /// Anything else.
-    Other,
-}
-
-impl Reason {
-    /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 17] = [
-        Self::Unreachable,
-        Self::Timeout,
-        Self::Auth,
-        Self::NoPermission,
-        Self::Loading,
-        Self::ReadOnly,
-        Self::MasterDown,
-        Self::OutOfMemory,
-        Self::WrongType,
-        Self::Busy,
-        Self::Misconfigured,
-        Self::NoReplicas,
-        Self::NoScript,
-        Self::NotRun,
-        Self::Unsupported,
-        Self::Cluster,
-        Self::Other,
-    ];
-
-    /// The name used in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Auth => "auth",
-            Self::NoPermission => "no_permission",
-            Self::Loading => "loading",
-            Self::ReadOnly => "read_only",
-            Self::MasterDown => "master_down",
-            Self::OutOfMemory => "out_of_memory",
-            Self::WrongType => "wrong_type",
-            Self::Busy => "busy",
-            Self::Misconfigured => "misconfigured",
-            Self::NoReplicas => "no_replicas",
-            Self::NoScript => "no_script",
-            Self::NotRun => "not_run",
-            Self::Unsupported => "unsupported",
-            Self::Cluster => "cluster",
-            Self::Other => "redis_error",
-        }
-    }
-
-    /// What the operator is to do about it.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Unreachable => {
-                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings, certificates and network policy lead to it"
-            }
-            Self::Timeout => {
-                "Redis or the network is stalled: look at SLOWLOG and LATENCY DOCTOR, lower REMEDIATION_BATCH_SIZE or raise REDIS_TIMEOUT"
-            }
-            Self::Auth => {
-                "check REDIS_USERNAME and REDIS_PASSWORD; during a rotation set REDIS_PASSWORD_NEXT too"
-            }
-            Self::NoPermission => {
-                "give the ACL user the commands and keys that docs/configuration.md lists"
-            }
-            Self::Loading => "wait: Redis is loading its data set",
-            Self::ReadOnly => "point REDIS_HOST at the primary: this server does not take writes",
-            Self::MasterDown => "this replica has lost its primary: finish the failover",
-            Self::OutOfMemory => {
-                "Redis is at maxmemory: free memory or raise it; nothing is moved until then"
-            }
-            Self::WrongType => "rename or delete the key, or set the queue's name to another one",
-            Self::Busy => {
-                "another client's script blocks Redis: SCRIPT KILL it, or wait until it ends"
-            }
-            Self::Misconfigured => {
-                "Redis cannot write to its disk and refuses writes: look at its log"
-            }
-            Self::NoReplicas => {
-                "fewer replicas are connected than min-replicas-to-write demands: bring them back"
-            }
-            Self::NoScript => "nothing: the script is loaded again by itself",
-            Self::NotRun => "nothing: it is done again without a transaction by itself",
-            Self::Unsupported => "use Redis 7.0 or later",
-            Self::Cluster => "a Redis Cluster is not supported yet: use a single primary",
-            Self::Other => "see the error",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A command that failed. After a timeout or a broken connection its outcome is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct Error {
-    /// The kind of failure.
-    pub reason: Reason,
-    /// What Redis or the operating system said.
-    pub detail: String,
-}
-
-impl Error {
-    /// A failure of our own finding.
-    #[must_use]
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { reason, detail }
-    }
-
-    fn timeout(what: &str, after: Duration) -> Self {
-        let detail = format!("{what} took longer than {} s", after.as_secs_f32());
-        Self::new(Reason::Timeout, detail)
-    }
-}
-
-impl From<RedisError> for Error {
-    fn from(error: RedisError) -> Self {
-        // What a server says within a pipeline or a transaction counts like what it says alone.
-        if let Some((_, first)) = error
-            .clone()
-            .into_server_errors()
-            .as_deref()
-            .and_then(|errors| errors.first())
-        {
-            let reason = match error.kind() {
-                ErrorKind::Server(ServerErrorKind::ExecAbort) => Reason::NotRun,
-                _ => server_reason(first.kind(), first.code()),
-            };
-            return Self::said(reason, first.code(), first.details());
-        }
-        let known = match error.kind() {
-            _ if error.is_timeout() => return Self::new(Reason::Timeout, error.to_string()),
-            ErrorKind::AuthenticationFailed => {
-                return Self::new(Reason::Auth, error.to_string());
-            }
-            ErrorKind::Io => return Self::new(Reason::Unreachable, error.to_string()),
-            ErrorKind::Server(kind) => Some(kind),
-            _ => None,
-        };
-        match error.code() {
-            Some(code) => Self::said(server_reason(known, code), code, error.detail()),
-            None => Self::new(Reason::Other, error.to_string()),
-        }
-    }
-}
-
-impl Error {
-    /// Whether the server said this, so that the connection is in order.
-    #[must_use]
-    pub fn is_answer(&self) -> bool {
-        !matches!(self.reason, Reason::Unreachable | Reason::Timeout)
-    }
-
-    fn said(reason: Reason, code: &str, detail: Option<&str>) -> Self {
-        let detail = detail.unwrap_or_default();
-        let reason = match reason {
-            Reason::Other if detail.contains("compiling script") => Reason::Unsupported,
-            // What an ACL denies within a script comes without the usual code.
-            Reason::Other if detail.contains("can't run this command") => Reason::NoPermission,
-            reason => reason,
-        };
-        Self::new(reason, format!("{code} {detail}"))
-    }
-}
-
-fn server_reason(kind: Option<ServerErrorKind>, code: &str) -> Reason {
-    use ServerErrorKind as Kind;
-    match kind {
-        Some(Kind::BusyLoading) => Reason::Loading,
-        Some(Kind::NoScript) => Reason::NoScript,
-        Some(Kind::ExecAbort) => Reason::NotRun,
-        Some(Kind::ReadOnly) => Reason::ReadOnly,
-        Some(Kind::NoPerm) => Reason::NoPermission,
-        Some(Kind::MasterDown) => Reason::MasterDown,
-        Some(Kind::Moved | Kind::Ask | Kind::ClusterDown | Kind::CrossSlot) => Reason::Cluster,
-        _ => match code {
-            "NOAUTH" | "WRONGPASS" => Reason::Auth,
-            "OOM" => Reason::OutOfMemory,
-            "WRONGTYPE" => Reason::WrongType,
-            "BUSY" => Reason::Busy,
-            "MISCONF" => Reason::Misconfigured,
-            "NOREPLICAS" => Reason::NoReplicas,
-            _ => Reason::Other,
-        },
-    }
 }
 
 /// A connection to Redis that is made when needed.

@@ -45,16 +45,14 @@ pub async fn run(
                 publish(&mut overlay, &texts, &settings, &metrics);
                 settled.cancel();
             }
-            Err(error) if !failing => {
+            Err(error) => {
+                tell(&error, failing);
                 failing = true;
-                // A server that refuses will do so until someone changes it.
-                if error.is_answer() && error.reason != Reason::Loading {
+                // A user who may not read them will not wait for them either.
+                if error.reason == Reason::NoPermission {
                     settled.cancel();
                 }
-                tracing::warn!(reason = %error.reason, %error, advice = error.reason.advice(),
-                    "dynamic settings cannot be read, the last ones stay");
             }
-            Err(error) => tracing::debug!(%error, "dynamic settings still cannot be read"),
         }
         let alive = tokio::select! {
             () = cancel.cancelled() => return,
@@ -64,6 +62,15 @@ pub async fn run(
         if !alive {
             subscriber = None;
         }
+    }
+}
+
+fn tell(error: &Error, still_failing: bool) {
+    if still_failing {
+        tracing::debug!(%error, "dynamic settings still cannot be read");
+    } else {
+        tracing::warn!(reason = %error.reason, %error, advice = error.reason.advice(),
+            "dynamic settings cannot be read, the last ones stay");
     }
 }
 

@@ -255,18 +255,20 @@ async fn an_acl_user_needs_no_more_than_the_docs_say() {
     assert!(log.is_empty(), "{log:?}");
 }
 
+/// A daemon whose user may do anything but this.
+async fn without(redis: &Redis, denied: &str) -> Daemon {
+    let acl = "ACL SETUSER worker on >secret ~* &* +@all".split(' ');
+    let words: Vec<&str> = acl.chain([denied]).collect();
+    redis.command::<()>(&words).await;
+    let worker = [("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")];
+    Daemon::start(redis, &worker)
+}
+
 #[tokio::test]
 async fn a_user_who_may_not_push_is_told_and_nothing_is_lost() {
     let redis = Redis::start();
-    let acl = [
-        "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", "-lpush",
-    ];
-    redis.command::<()>(&acl).await;
     redis.dead_letter(&["{}"]).await;
-    let daemon = Daemon::start(
-        &redis,
-        &[("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")],
-    );
+    let daemon = without(&redis, "-lpush").await;
     daemon
         .until_metric(&failed("no_permission"), |count| count >= 1.0)
         .await;
@@ -390,15 +392,8 @@ async fn a_certificate_that_cannot_be_read_stops_the_start() {
 #[tokio::test]
 async fn a_user_who_may_not_trim_pushes_nothing_either() {
     let redis = Redis::start();
-    let acl = [
-        "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", "-ltrim",
-    ];
-    redis.command::<()>(&acl).await;
     redis.dead_letter(&["{}"]).await;
-    let daemon = Daemon::start(
-        &redis,
-        &[("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")],
-    );
+    let daemon = without(&redis, "-ltrim").await;
     daemon
         .until_metric(&failed("no_permission"), |count| count >= 2.0)
         .await;
@@ -409,13 +404,8 @@ async fn a_user_who_may_not_trim_pushes_nothing_either() {
 async fn where_transactions_are_refused_every_batch_is_compared() {
     for denied in ["-multi", "-exec", "-watch", "-discard"] {
         let redis = Redis::start();
-        let acl = [
-            "ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all", denied,
-        ];
-        redis.command::<()>(&acl).await;
         redis.dead_letter(&["{}", "x", "{}"]).await;
-        let worker = [("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")];
-        let daemon = Daemon::start(&redis, &worker);
+        let daemon = without(&redis, denied).await;
         until("it drains", || async { redis.len(SOURCE).await == 0 }).await;
         redis.dead_letter(&["{}"]).await;
         until("it drains again", || async { redis.len(SOURCE).await == 0 }).await;

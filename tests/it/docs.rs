@@ -45,6 +45,7 @@ fn imports_stay_in_their_files() {
             "redis::",
             &[
                 "link.rs",
+                "link/error.rs",
                 "dlq/redis.rs",
                 "settings/watch.rs",
                 "survey.rs",
