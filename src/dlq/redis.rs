@@ -157,15 +157,20 @@ impl Queue {
         pipeline.add_command(command).ignore();
         pipeline.cmd("EXEC");
         match self.link.call_all(&pipeline).await {
-            Ok((Value::Array(answers),)) => match <[Value; 1]>::try_from(answers) {
-                Ok([Value::Array(answer)]) => Ok(Some(answer)),
-                _ => Ok(None),
-            },
-            Ok(_) => Ok(None),
-            // Whatever Redis refused, comparing is safe and tells.
-            Err(error) if error.is_answer() => Ok(None),
-            Err(error) => Err(error),
+            Ok((Value::Array(mut answers),)) => {
+                if let Some(Value::Array(answer)) = answers.pop() {
+                    return Ok(Some(answer));
+                }
+            }
+            // The source was touched.
+            Ok((Value::Nil,)) => return Ok(None),
+            Err(error) if !error.is_answer() => return Err(error),
+            _ => {}
         }
+        // Whatever Redis refused, comparing is safe and tells; on a new line, because this one may
+        // be in the transaction still.
+        self.link.close();
+        Ok(None)
     }
 
     async fn commit_comparing(
