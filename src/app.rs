@@ -16,6 +16,7 @@ use crate::health::Gate;
 use crate::health::probe::Probe;
 use crate::http::{self, BindError, HealthState};
 use crate::metrics::Metrics;
+use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
 
@@ -56,6 +57,7 @@ pub struct App {
     drain: Drain,
     survey: SurveyConfig,
     settings: watch::Sender<Settings>,
+    knowledge: watch::Sender<Knowledge>,
     dynamic: bool,
     metrics: Metrics,
 }
@@ -106,6 +108,12 @@ impl App {
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
         let (settings, following) = watch::channel(config.settings);
+        let unread = if config.dynamic {
+            Knowledge::Unread
+        } else {
+            Knowledge::NotNeeded
+        };
+        let (known, knowledge) = watch::channel(unread);
         let drain = Drain {
             config: DrainConfig {
                 batch_max_bytes: config.batch_max_bytes,
@@ -119,7 +127,7 @@ impl App {
             metrics: metrics.drain.clone(),
             health_metrics: metrics.health.clone(),
             pulse: Pulse::new(patience),
-            settled: CancellationToken::new(),
+            knowledge,
             easing: 0,
         };
         Ok(Self {
@@ -128,6 +136,7 @@ impl App {
             drain,
             survey,
             settings,
+            knowledge: known,
             dynamic: config.dynamic,
             metrics,
         })
@@ -181,14 +190,13 @@ impl App {
                 redis,
                 self.settings,
                 self.metrics.settings,
-                self.drain.settled.clone(),
+                self.knowledge,
                 shutdown.clone(),
             );
             loops.spawn("settings", watch);
             None
         } else {
-            self.drain.settled.cancel();
-            Some(self.settings)
+            Some((self.settings, self.knowledge))
         };
         loops.spawn("drain", self.drain.run(shutdown.clone()));
 

@@ -159,6 +159,12 @@ pub enum Error {
         /// What Redis or the connection said.
         source: link::Error,
     },
+    /// Knowing the settings that Redis holds.
+    #[error("the settings in Redis are not known")]
+    Settings {
+        /// Why not.
+        source: link::Error,
+    },
     /// Moving a batch.
     #[error("could not commit a batch from {source_list}")]
     Commit {
@@ -174,7 +180,9 @@ impl Error {
     #[must_use]
     pub fn link(&self) -> &link::Error {
         match self {
-            Self::Peek { source, .. } | Self::Commit { source, .. } => source,
+            Self::Settings { source } | Self::Peek { source, .. } | Self::Commit { source, .. } => {
+                source
+            }
         }
     }
 }

@@ -19,9 +19,10 @@ use crate::dlq::envelope::Envelope;
 use crate::dlq::redis::{Limits, Queue};
 use crate::dlq::{self, Committed, Disposition};
 use crate::health::Gate;
-use crate::link;
+use crate::link::{self, Reason};
 use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
 use crate::settings::Settings;
+use crate::settings::watch::Knowledge;
 use classify::Rules;
 use plan::{Plan, conserves, plan};
 use report::{Ended, Report};
@@ -33,7 +34,10 @@ const MAX_CONFLICTS: u32 = 3;
 /// An oldest message above this size does not tell its age, in bytes.
 const MAX_LOOK: u64 = 64 * 1024;
 
-/// After a timeout the next pass asks for less, by powers of two up to this one.
+/// How long a pass waits for the settings in Redis when Redis itself answers.
+const SETTINGS_WAIT: Duration = Duration::from_secs(5);
+
+/// After a failure to answer the next pass asks for less, by powers of two up to this one.
 const MAX_EASING: u32 = 10;
 
 /// The part of the settings that cannot change while running.
@@ -66,10 +70,9 @@ pub struct Drain {
     pub health_metrics: HealthMetrics,
     /// Shows that the loop turns.
     pub pulse: Pulse,
-    /// Cancelled once the settings in Redis have been read, if they are followed: until then a
-    /// pause that was set there is not known.
-    pub settled: CancellationToken,
-    /// Batches are smaller by this power of two, because a larger one met a timeout.
+    /// Whether the settings in Redis are known: without them a pause that was set there is not.
+    pub knowledge: watch::Receiver<Knowledge>,
+    /// Batches are smaller by this power of two, because a larger one got no answer.
     pub easing: u32,
 }
 
@@ -78,14 +81,12 @@ impl Drain {
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
         let mut trouble = Trouble::default();
-        self.until_settled(&cancel).await;
         while !cancel.is_cancelled() {
             let began = Instant::now();
             let report = self.pass(&cancel).await;
-            self.easing = match report.ended {
-                Ended::RedisError(link::Reason::Timeout) => (self.easing + 2).min(MAX_EASING),
-                _ => self.easing.saturating_sub(1),
-            };
+            if let Ended::RedisError(Reason::Timeout | Reason::Unreachable) = report.ended {
+                self.easing = (self.easing + 2).min(MAX_EASING);
+            }
             self.tell(&report, &mut trouble);
             let sooner = if report.ended.is_failure() {
                 Some(backoff.next_wait())
@@ -97,15 +98,22 @@ impl Drain {
         }
     }
 
-    async fn until_settled(&self, cancel: &CancellationToken) {
-        loop {
-            self.pulse.expect_within(self.config.patience);
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = self.settled.cancelled() => return,
-                // Without Redis this may take long, and is no reason to look dead.
-                () = tokio::time::sleep(Duration::from_secs(5)) => {}
-            }
+    /// Makes sure that the settings are what Redis holds. While they are not known, Redis is asked
+    /// for something else first, so that its absence is reported as what it is.
+    async fn know_the_settings(&mut self) -> Result<(), dlq::Error> {
+        if self.knowledge.borrow().is_good() {
+            return Ok(());
+        }
+        self.queue.look(0).await?;
+        let good = self.knowledge.wait_for(Knowledge::is_good);
+        match tokio::time::timeout(SETTINGS_WAIT, good).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(dlq::Error::Settings {
+                source: link::Error::new(
+                    Reason::Timeout,
+                    "the settings in Redis have not been read for seconds",
+                ),
+            }),
         }
     }
 
@@ -140,6 +148,8 @@ impl Drain {
         let mut remaining = u64::MAX;
         let mut conflicts = 0;
         loop {
+            self.pulse.expect_within(self.config.patience);
+            self.know_the_settings().await?;
             let settings = self.settings.borrow_and_update().clone();
             self.pulse
                 .expect_within(self.config.patience + settings.batch_pause);
@@ -179,6 +189,7 @@ impl Drain {
                     report.dead += dead;
                     remaining -= size;
                     conflicts = 0;
+                    self.easing = self.easing.saturating_sub(1);
                 }
                 Committed::Conflict => {
                     self.metrics.failed(CONFLICT);

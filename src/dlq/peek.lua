@@ -2,9 +2,9 @@
 -- Returns the length of a list and its right end, oldest first: at most ARGV[1] entries, and no
 -- more than ARGV[2] bytes beyond the first of them.
 --
--- LRANGE alone is not bounded by bytes: five hundred messages of 5 MiB would stall Redis and fill
--- the reader's memory. So the tail is read in steps. A step doubles while entries are small and
--- never asks for more than the rest of the budget would hold of the largest entry seen.
+-- LRANGE is not bounded by bytes: five hundred messages of 5 MiB would stall Redis and fill the
+-- reader's memory. Nothing tells the size of an entry but the entry itself, so they are read one
+-- by one, and at most one is read in vain.
 
 local source = KEYS[1]
 local max_entries, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -15,19 +15,11 @@ if kind ~= 'list' and kind ~= 'none' then
 end
 
 local answer = { redis.call('LLEN', source) }
-local taken, bytes, largest, step = 0, 0, 1, 1
-while taken < max_entries do
-  local room = math.floor((max_bytes - bytes) / largest)
-  local want = math.max(1, math.min(step, max_entries - taken, room))
-  local part = redis.call('LRANGE', source, -(taken + want), -(taken + 1))
-  for i = #part, 1, -1 do
-    bytes = bytes + #part[i]
-    if taken > 0 and bytes > max_bytes then return answer end
-    taken = taken + 1
-    answer[taken + 1] = part[i]
-    largest = math.max(largest, #part[i])
-  end
-  if #part < want then break end
-  step = math.min(step * 2, 32)
+local bytes = 0
+for i = 1, math.min(max_entries, answer[1]) do
+  local entry = redis.call('LINDEX', source, -i)
+  bytes = bytes + #entry
+  if i > 1 and bytes > max_bytes then break end
+  answer[i + 1] = entry
 end
 return answer

@@ -3,14 +3,19 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
 
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::{self, Link, LinkConfig, Reason};
 
 /// From this size on an entry travels once: it is compared by its digest and changed by the script.
 const LARGE: usize = 1024 * 1024;
+
+/// For so long a refused transaction is not asked for again.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// The three lists of a drain: where dead letters lie, where they go back to, where poison ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Queue {
     lists: Lists,
     /// Whether the connection is in the transaction that the last peek opened.
     in_transaction: bool,
+    /// When the peek's transaction was last refused.
+    refused: Option<Instant>,
 }
 
 /// How much to peek.
@@ -49,6 +56,7 @@ impl Queue {
             link: Link::new(config),
             lists,
             in_transaction: false,
+            refused: None,
         }
     }
 
@@ -58,17 +66,32 @@ impl Queue {
     /// [`Error::Peek`]; nothing was changed.
     pub async fn peek(&mut self, limits: Limits) -> Result<Peeked, Error> {
         self.leave_transaction().await;
-        let answer = match self.peek_and_begin(limits).await {
-            Err(error) if error.reason == Reason::Timeout => Err(error),
-            // The line had gone stale, or one of the commands was refused: a new line and the plain
-            // script tell. Reading once more does no harm.
-            Err(_) => {
-                self.link.close();
-                self.run(&PEEK, &self.peek_command(limits)).await
-            }
-            answer => {
+        let plain = self.refused.is_some_and(|at| at.elapsed() < REFUSED_FOR);
+        let answer = match if plain {
+            None
+        } else {
+            Some(self.peek_and_begin(limits).await)
+        } {
+            Some(Ok(answer)) => {
                 self.in_transaction = true;
-                answer
+                Ok(answer)
+            }
+            Some(Err(error)) if error.reason == Reason::Timeout => Err(error),
+            Some(Err(error)) if error.detail.contains("unknown command 'MULTI'") => {
+                self.link.close();
+                // Redis writes what a script did into its AOF between MULTI and EXEC.
+                let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
+                Err(link::Error::new(Reason::Unsupported, detail))
+            }
+            refused => {
+                // The line had gone stale, or one of the commands was refused: a new line and the
+                // plain script tell. Reading once more does no harm.
+                if let Some(Err(error)) = refused {
+                    self.link.close();
+                    let known = error.reason == Reason::NoScript || !error.is_answer();
+                    self.refused = (!known).then(Instant::now);
+                }
+                self.run(&PEEK, &self.peek_command(limits)).await
             }
         };
         let answer = answer.and_then(peeked);

@@ -95,7 +95,7 @@ impl Reason {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => {
-                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings, certificates and network policy lead to it"
+                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings, certificates and network policy lead to it, and that client-output-buffer-limit lets a batch through"
             }
             Self::Timeout => {
                 "Redis or the network is stalled: look at SLOWLOG and LATENCY DOCTOR, lower REMEDIATION_BATCH_SIZE or raise REDIS_TIMEOUT"
@@ -124,7 +124,7 @@ impl Reason {
             }
             Self::NoScript => "nothing: the script is loaded again by itself",
             Self::NotRun => "nothing: it is done again without a transaction by itself",
-            Self::Unsupported => "use Redis 7.0 or later",
+            Self::Unsupported => "use Redis 7.0 or later, with its commands under their own names",
             Self::Cluster => "a Redis Cluster is not supported yet: use a single primary",
             Self::Other => "see the error",
         }
@@ -164,17 +164,18 @@ impl Error {
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
         // What a server says within a pipeline or a transaction counts like what it says alone.
-        if let Some((_, first)) = error
-            .clone()
-            .into_server_errors()
-            .as_deref()
-            .and_then(|errors| errors.first())
+        if let Some(errors) = error.clone().into_server_errors()
+            && let Some((_, first)) = errors.first()
         {
             let reason = match error.kind() {
                 ErrorKind::Server(ServerErrorKind::ExecAbort) => Reason::NotRun,
                 _ => server_reason(first.kind(), first.code()),
             };
-            return Self::said(reason, first.code(), first.details());
+            let details: Vec<&str> = errors
+                .iter()
+                .filter_map(|(_, error)| error.details())
+                .collect();
+            return Self::said(reason, first.code(), Some(&details.join("; ")));
         }
         let known = match error.kind() {
             _ if error.is_timeout() => return Self::new(Reason::Timeout, error.to_string()),

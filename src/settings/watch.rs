@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::PubSub;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Overlay, Settings, keys};
@@ -17,23 +17,51 @@ const PREFIX: &str = "mutt:config:";
 const CHANNEL: &str = "mutt:config:updates";
 /// A plain SET is to take effect within 5 s; this leaves two for a slow answer.
 const PERIOD: Duration = Duration::from_secs(3);
+/// Pause before a lost subscription is made again.
+const RESUBSCRIBE: Duration = Duration::from_millis(500);
 /// Updates that come within this time of each other are one.
 const GATHER: Duration = Duration::from_millis(50);
 /// Longest wait for the subscriber's connection to answer.
 const SUBSCRIBER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is known of the settings in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// They are not followed, or our user may not read them: the environment's count.
+    NotNeeded,
+    /// They have not been read yet, or could not be read just now.
+    Unread,
+    /// They were read at this moment.
+    Read(Instant),
+}
+
+/// For so long what was read counts as what Redis holds; they are read every three seconds.
+const GOOD_FOR: Duration = Duration::from_secs(6);
+
+impl Knowledge {
+    /// Whether one may act upon the settings.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        match self {
+            Self::NotNeeded => true,
+            Self::Unread => false,
+            Self::Read(at) => at.elapsed() < GOOD_FOR,
+        }
+    }
+}
 
 /// Follows the dynamic settings until cancelled.
 pub async fn run(
     config: LinkConfig,
     settings: watch::Sender<Settings>,
     metrics: SettingsMetrics,
-    settled: CancellationToken,
+    knowledge: watch::Sender<Knowledge>,
     cancel: CancellationToken,
 ) {
     let mut overlay = Overlay::new(settings.borrow().clone());
     let mut link = Link::new(config);
     let mut subscriber = None;
-    let mut failing = false;
+    let mut failing = None;
     while !cancel.is_cancelled() {
         if subscriber.is_none() {
             subscriber = subscribe(&mut link).await;
@@ -41,17 +69,20 @@ pub async fn run(
         // Read after subscribing, so that no update falls between the two.
         match read(&mut link).await {
             Ok(texts) => {
-                failing = false;
+                failing = None;
                 publish(&mut overlay, &texts, &settings, &metrics);
-                settled.cancel();
+                knowledge.send_replace(Knowledge::Read(Instant::now()));
             }
             Err(error) => {
                 tell(&error, failing);
-                failing = true;
-                // A user who may not read them will not wait for them either.
-                if error.reason == Reason::NoPermission {
-                    settled.cancel();
-                }
+                failing = Some(error.reason);
+                // Who may not read them cannot wait for them either.
+                let refused = matches!(error.reason, Reason::NoPermission | Reason::Other);
+                knowledge.send_replace(if refused {
+                    Knowledge::NotNeeded
+                } else {
+                    Knowledge::Unread
+                });
             }
         }
         let alive = tokio::select! {
@@ -59,18 +90,23 @@ pub async fn run(
             () = tokio::time::sleep(PERIOD) => answers(subscriber.as_mut()).await,
             alive = update(subscriber.as_mut()) => alive,
         };
-        if !alive {
+        if !alive && !cancel.is_cancelled() {
             subscriber = None;
+            // A line that dies at once must not be made anew at once.
+            tokio::time::sleep(RESUBSCRIBE).await;
         }
     }
 }
 
-fn tell(error: &Error, still_failing: bool) {
-    if still_failing {
+fn tell(error: &Error, before: Option<Reason>) {
+    if before == Some(error.reason) {
         tracing::debug!(%error, "dynamic settings still cannot be read");
-    } else {
+    } else if matches!(error.reason, Reason::NoPermission | Reason::Other) {
         tracing::warn!(reason = %error.reason, %error, advice = error.reason.advice(),
             "dynamic settings cannot be read, the last ones stay");
+    } else {
+        tracing::warn!(reason = %error.reason, %error, advice = error.reason.advice(),
+            "dynamic settings cannot be read, nothing is drained until they are");
     }
 }
 

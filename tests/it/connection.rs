@@ -466,3 +466,39 @@ async fn a_slow_line_gets_smaller_batches_until_they_fit() {
     .await;
     assert_eq!(redis.len(SOURCE).await + redis.len(TARGET).await, 400);
 }
+
+#[tokio::test]
+async fn after_a_stall_the_batches_grow_back_within_the_pass() {
+    let redis = Redis::start();
+    redis.dead_letter(&vec!["{}"; 5_000]).await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            ("REDIS_TIMEOUT", "1"),
+            ("REMEDIATION_BATCH_SIZE", "500"),
+            ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+            ("REMEDIATION_BATCH_PAUSE_MS", "100"),
+        ],
+    );
+    until("it drains", || async { redis.len(TARGET).await > 0 }).await;
+    redis
+        .command::<()>(&["CLIENT", "PAUSE", "5000", "ALL"])
+        .await;
+    daemon
+        .until_metric(&failed("timeout"), |count| count >= 2.0)
+        .await;
+    until("it has drained", || async { redis.len(SOURCE).await == 0 }).await;
+    assert_eq!(redis.len(TARGET).await, 5_000);
+}
+
+#[tokio::test]
+async fn a_server_that_could_not_load_its_log_after_a_script_is_left_alone() {
+    let redis = Redis::with(&["--rename-command", "MULTI", ""]);
+    redis.dead_letter(&["{}"]).await;
+    let daemon = Daemon::start(&redis, &[]);
+    daemon.until_logged("MULTI is renamed on this server").await;
+    daemon
+        .until_metric(&failed("unsupported"), |count| count >= 1.0)
+        .await;
+    assert_eq!(redis.len(SOURCE).await, 1);
+}

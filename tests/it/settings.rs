@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::support::{Daemon, Redis, SOURCE, TARGET, until};
+use crate::support::{Daemon, Proxy, Redis, SOURCE, TARGET, until};
 
 const DYNAMIC: (&str, &str) = ("DYNAMIC_CONFIG_ENABLED", "true");
 
@@ -155,7 +155,7 @@ async fn settings_are_followed_again_after_the_subscription_was_lost() {
     .await;
     redis.kill();
     daemon
-        .until_logged("dynamic settings cannot be read, the last ones stay")
+        .until_logged("dynamic settings cannot be read, nothing is drained until they are")
         .await;
     redis.up();
     until("it listens again", || async {
@@ -222,4 +222,38 @@ async fn fewer_batches_a_pass_take_effect_within_the_pass() {
     set(&redis, "remediation_batches_per_cycle", "1").await;
     daemon.until_logged("pass moved messages").await;
     assert!(redis.len(SOURCE).await > 0);
+}
+
+#[tokio::test]
+async fn a_pause_that_was_set_while_the_line_was_cut_holds_when_it_heals() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(redis.port()).await;
+    let port = proxy.port().to_string();
+    let daemon = Daemon::start_alone(&[
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &port),
+        ("REDIS_TIMEOUT", "1"),
+        DYNAMIC,
+    ]);
+    daemon
+        .until_metric("mutt_remediation_passes_total{outcome=\"empty\"}", |n| {
+            n >= 1.0
+        })
+        .await;
+    proxy.refuse();
+    daemon
+        .until_metric(
+            "mutt_remediation_replay_fail_total{reason=\"unreachable\"}",
+            |n| n >= 3.0,
+        )
+        .await;
+    set(&redis, "remediation_enabled", "false").await;
+    redis.dead_letter(&["{}"; 50]).await;
+    proxy.accept();
+    daemon
+        .until_metric("mutt_remediation_passes_total{outcome=\"disabled\"}", |n| {
+            n >= 1.0
+        })
+        .await;
+    assert_eq!(redis.len(SOURCE).await, 50);
 }

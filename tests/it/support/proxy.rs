@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, interval_at};
 
@@ -20,6 +21,7 @@ pub struct Faults {
     to_client: AtomicI64,
     /// Bytes a second in each direction; 0 means no limit.
     rate: AtomicUsize,
+    refusing: watch::Sender<bool>,
 }
 
 pub struct Proxy {
@@ -61,6 +63,16 @@ impl Proxy {
             .store(self.connections() + 1, Ordering::SeqCst);
     }
 
+    /// Ends all connections, and new ones at once.
+    pub fn refuse(&self) {
+        self.faults.refusing.send_replace(true);
+    }
+
+    /// Lets connections through again.
+    pub fn accept(&self) {
+        self.faults.refusing.send_replace(false);
+    }
+
     /// Lets this much pass in a second, each way.
     pub fn limit_bytes_per_second(&self, rate: usize) {
         self.faults.rate.store(rate, Ordering::SeqCst);
@@ -92,8 +104,14 @@ async fn accept(listener: TcpListener, port: u16, faults: Arc<Faults>) {
         let back = pump(from_server, to_client, faults.clone(), number, |faults| {
             &faults.to_client
         });
+        let faults = faults.clone();
         tasks.spawn(async move {
-            tokio::select! { () = there => {}, () = back => {} }
+            let mut refusing = faults.refusing.subscribe();
+            tokio::select! {
+                () = there => {}
+                () = back => {}
+                _ = refusing.wait_for(|refusing| *refusing) => {}
+            }
         });
     }
 }
