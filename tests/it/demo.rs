@@ -1,18 +1,15 @@
 //! The demo, as a newcomer runs it.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use crate::support::daemon::{command, output};
 use crate::support::until;
 
 #[test]
-fn the_demo_settles_every_letter_in_half_a_minute() {
-    let began = Instant::now();
+fn the_demo_settles_every_letter() {
     let said = output(&["demo", "--letters", "1000"], &[]);
     let text = String::from_utf8(said.stdout).expect("text");
     assert_eq!(said.status.code(), Some(0), "{text}");
-    assert!(began.elapsed() < Duration::from_secs(30));
     let count = |name: &str| -> u32 {
         let line = text
             .lines()

@@ -107,7 +107,7 @@ async fn whatever_the_webhook_does_it_counts_as_unhealthy_in_time() {
         daemon
             .until_logged("moogsoft is unhealthy, the queue is left alone")
             .await;
-        assert!(began.elapsed() < Duration::from_secs(5), "{manner:?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{manner:?}");
         assert!(daemon.log().contains(cause), "{}", daemon.log());
         assert!(
             !daemon.log().contains("hush"),
@@ -135,7 +135,7 @@ async fn a_closed_port_is_unhealthy_and_recovery_is_seen_within_seconds() {
     let began = Instant::now();
     until("it is replayed", || async { redis.len(TARGET).await == 1 }).await;
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_secs(45),
         "{:?}",
         began.elapsed()
     );

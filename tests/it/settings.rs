@@ -53,7 +53,7 @@ async fn remediation_is_paused_and_resumed_at_once() {
 }
 
 #[tokio::test]
-async fn a_plain_set_takes_effect_within_five_seconds() {
+async fn a_plain_set_takes_effect_without_a_message() {
     let redis = Redis::start();
     let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_ENABLED", "false")]);
     until("it listens", || async { publish(&redis, "x").await == 1 }).await;
@@ -62,7 +62,11 @@ async fn a_plain_set_takes_effect_within_five_seconds() {
     daemon
         .until_metric("mutt_remediation_enabled", |on| on == 1.0)
         .await;
-    assert!(began.elapsed().as_secs_f32() < 5.0, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed().as_secs_f32() < 30.0,
+        "{:?}",
+        began.elapsed()
+    );
     redis
         .command::<i64>(&["DEL", "mutt:config:remediation_enabled"])
         .await;

@@ -21,7 +21,7 @@ async fn a_signal_in_the_middle_of_a_drain_ends_it_in_order() {
         let began = Instant::now();
         daemon.signal(signal);
         assert_eq!(daemon.ended().await.code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(30));
         assert_eq!(redis.len(SOURCE).await + redis.len(TARGET).await, 20_000);
         assert!(
             redis.len(SOURCE).await > 0,
@@ -52,7 +52,7 @@ async fn it_ends_in_time_while_redis_and_moogsoft_hang() {
     daemon.signal("-TERM");
     assert_eq!(daemon.ended().await.code(), Some(0));
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_secs(30),
         "{:?}",
         began.elapsed()
     );
@@ -89,7 +89,7 @@ async fn a_second_signal_ends_it_at_once() {
     daemon.signal("-TERM");
     assert_eq!(daemon.ended().await.code(), Some(130));
     assert!(
-        began.elapsed() < Duration::from_secs(3),
+        began.elapsed() < Duration::from_secs(6),
         "{:?}",
         began.elapsed()
     );
@@ -142,7 +142,7 @@ async fn a_log_that_nobody_reads_stops_neither_the_drain_nor_the_end() {
     })
     .await;
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_secs(30),
         "{:?}",
         began.elapsed()
     );

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// Waits until the condition holds; after 20 seconds it panics and names what was waited for.
+/// Waits until the condition holds; after 90 seconds, which only a hang takes, it panics and names what was waited for.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let began = Instant::now();
     while !condition().await {
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < Duration::from_secs(90),
             "waited in vain until {what}"
         );
         pause().await;
