@@ -66,33 +66,9 @@ impl Queue {
     /// [`Error::Peek`]; nothing was changed.
     pub async fn peek(&mut self, limits: Limits) -> Result<Peeked, Error> {
         self.leave_transaction().await;
-        let plain = self.refused.is_some_and(|at| at.elapsed() < REFUSED_FOR);
-        let answer = match if plain {
-            None
-        } else {
-            Some(self.peek_and_begin(limits).await)
-        } {
-            Some(Ok(answer)) => {
-                self.in_transaction = true;
-                Ok(answer)
-            }
-            Some(Err(error)) if error.reason == Reason::Timeout => Err(error),
-            Some(Err(error)) if error.detail.contains("unknown command 'MULTI'") => {
-                self.link.close();
-                // Redis writes what a script did into its AOF between MULTI and EXEC.
-                let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
-                Err(link::Error::new(Reason::Unsupported, detail))
-            }
-            refused => {
-                // The line had gone stale, or one of the commands was refused: a new line and the
-                // plain script tell. Reading once more does no harm.
-                if let Some(Err(error)) = refused {
-                    self.link.close();
-                    let known = error.reason == Reason::NoScript || !error.is_answer();
-                    self.refused = (!known).then(Instant::now);
-                }
-                self.run(&PEEK, &self.peek_command(limits)).await
-            }
+        let answer = match self.refused {
+            Some(at) if at.elapsed() < REFUSED_FOR => self.peek_plainly(limits).await,
+            _ => self.peek_in_transaction(limits).await,
         };
         let answer = answer.and_then(peeked);
         answer.map_err(|source| self.peek_error(source))
@@ -136,6 +112,33 @@ impl Queue {
         let mut command = PEEK.command(&[&self.lists.source]);
         command.arg(limits.entries).arg(limits.bytes);
         command
+    }
+
+    async fn peek_plainly(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
+        self.run(&PEEK, &self.peek_command(limits)).await
+    }
+
+    /// A peek that opens a transaction, or else a plain one.
+    async fn peek_in_transaction(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
+        let error = match self.peek_and_begin(limits).await {
+            Ok(answer) => {
+                self.in_transaction = true;
+                return Ok(answer);
+            }
+            Err(error) if error.reason == Reason::Timeout => return Err(error),
+            Err(error) => error,
+        };
+        self.link.close();
+        if error.detail.contains("unknown command 'MULTI'") {
+            // Redis writes what a script did into its AOF between MULTI and EXEC.
+            let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
+            return Err(link::Error::new(Reason::Unsupported, detail));
+        }
+        // The line had gone stale, the script was not known, or a command was refused: a new line
+        // and the plain script tell. Reading once more does no harm.
+        let passing = error.reason == Reason::NoScript || !error.is_answer();
+        self.refused = (!passing).then(Instant::now);
+        self.peek_plainly(limits).await
     }
 
     /// Watches, reads, and opens the transaction in which the commit is to run. That MULTI has been
