@@ -1,5 +1,6 @@
 //! A redis-server of a test's own, which can be killed and started again on the same data.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,13 +72,23 @@ impl Redis {
             .expect("redis-server is installed by `.ci/setup test`");
         self.child = Some(child);
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+        while !self.answers() {
             assert!(
                 began.elapsed() < Duration::from_secs(10),
                 "redis-server did not come up"
             );
             std::thread::yield_now();
         }
+    }
+
+    /// Whether it takes commands: not while it still reads its log from disk.
+    fn answers(&self) -> bool {
+        let mut answer = [0; 8];
+        let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).and_then(|mut line| {
+            line.write_all(b"PING\r\n")?;
+            line.read_exact(&mut answer[..5])
+        });
+        asked.is_ok() && !answer.starts_with(b"-LOAD")
     }
 
     /// Ends it at once.
