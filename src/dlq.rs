@@ -3,6 +3,7 @@
 //! Nothing here knows Redis; `dlq::redis` speaks to it, `dlq::envelope` reads a message.
 
 pub mod envelope;
+pub mod reach;
 pub mod redis;
 
 use std::borrow::Cow;
@@ -114,22 +115,31 @@ pub struct Edit {
 }
 
 impl Transfer {
+    /// The bytes that arrive at the destination, in pieces: what stays, and what the stamp says.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let bytes = &self.entry.0[..];
+        let ends = self.edits.iter().map(|edit| edit.range.end);
+        let kept_from = std::iter::once(0).chain(ends);
+        let kept_to = self.edits.iter().map(|edit| edit.range.start);
+        let kept = kept_from.zip(kept_to.chain([bytes.len()]));
+        let texts = self.edits.iter().map(|edit| edit.text.as_bytes());
+        kept.zip(texts.chain([&[][..]]))
+            .flat_map(|((from, to), text)| [&bytes[from..to], text])
+    }
+
+    /// How many bytes arrive at the destination.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pieces().map(<[u8]>::len).sum()
+    }
+
     /// The bytes that arrive at the destination.
     #[must_use]
     pub fn arriving(&self) -> Cow<'_, [u8]> {
         if self.edits.is_empty() {
             return Cow::Borrowed(&self.entry.0);
         }
-        let added: usize = self.edits.iter().map(|edit| edit.text.len()).sum();
-        let mut bytes = Vec::with_capacity(self.entry.0.len() + added);
-        let mut at = 0;
-        for edit in &self.edits {
-            bytes.extend_from_slice(&self.entry.0[at..edit.range.start]);
-            bytes.extend_from_slice(edit.text.as_bytes());
-            at = edit.range.end;
-        }
-        bytes.extend_from_slice(&self.entry.0[at..]);
-        Cow::Owned(bytes)
+        Cow::Owned(self.pieces().flatten().copied().collect())
     }
 }
 

@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::background::{Backoff, Pulse};
 use crate::dlq::envelope::Envelope;
 use crate::dlq::redis::{Limits, Queue};
-use crate::dlq::{self, Committed, Disposition};
+use crate::dlq::{self, Committed, Disposition, Entry};
 use crate::health::Gate;
 use crate::link::{self, Reason};
 use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
 use crate::settings::Settings;
 use crate::settings::watch::Knowledge;
 use classify::Rules;
-use plan::{Plan, conserves, plan};
+use plan::{Plan, conserves};
 use report::{Ended, Report};
 
 /// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
@@ -165,12 +165,18 @@ impl Drain {
                 return Ok(Ended::Unhealthy(cause));
             }
 
-            let peeked = self.queue.peek(self.limits(&settings, remaining)).await?;
-            remaining = remaining.min(peeked.depth);
+            let rules = self.rules(&settings);
             let now = jiff::Timestamp::now().as_second();
-            let seen = cfg!(debug_assertions).then(|| peeked.entries.clone());
-            let plan = plan(peeked.entries, &self.rules(&settings), now);
-            debug_assert!(seen.is_none_or(|entries| conserves(&entries, &plan)));
+            let mut plan = Plan::default();
+            let limits = self.limits(&settings, remaining);
+            let planning = |entries: Vec<Entry>| {
+                let seen = cfg!(debug_assertions).then(|| entries.clone());
+                let part = plan::plan(entries, &rules, now);
+                debug_assert!(seen.is_none_or(|entries| conserves(&entries, &part)));
+                plan.append(part);
+            };
+            let depth = self.queue.peek(limits, planning).await?;
+            remaining = remaining.min(depth);
             let size = plan.transfers.len() as u64;
             if size == 0 {
                 return Ok(if report.moved() > 0 {

@@ -5,7 +5,11 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use mutt_remediation::cli::{self, Outcome};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match cli::run() {

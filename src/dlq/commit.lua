@@ -1,15 +1,13 @@
 #!lua
--- Moves the oldest entries of a list, all or none: the one place where messages change lists.
+-- Moves the oldest entries of a list, all or none, after comparing them. Where the source could be
+-- watched since before they were read, settle.lua moves them instead.
 --
 -- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
--- ARGV[1] how the caller knows that the tail is still what it decided upon:
---         'compare': it does not, so each entry follows and is compared byte for byte;
---         'watched': it runs this in a transaction under WATCH of the source since before it read
---                    the tail, so Redis has refused already if anything changed;
---         'digest': it does not, and the one entry is so large that it had better not travel again
+-- ARGV[1] how the tail is compared with what the caller decided upon:
+--         'compare': each entry follows, and is compared byte for byte;
+--         'digest': the one entry is so large that it had better not travel again
 -- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list
 -- ARGV from 3: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
---              'watched': the oldest entry, the youngest, then for each the bytes to push;
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
 -- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw.
@@ -19,8 +17,7 @@
 --    leaves either all of this done or nothing.
 --  * Nothing is written unless the tail is what the caller decided upon. Another worker, or an
 --    operator's LREM, makes a conflict, not a loss. For the same reason a commit that arrives
---    twice or late does no harm. In a 'watched' run both ends are compared all the same, so that
---    something between us and Redis that swallows WATCH does not go unnoticed.
+--    twice or late does no harm.
 --  * A script is not rolled back when a write fails in the middle. So all that could fail is tried
 --    first: the types of the three keys and the user's permissions here, memory, replicas and disk
 --    by the '#!lua' header (Redis refuses such a script before it starts). If a write failed all
@@ -49,11 +46,7 @@ local function plan(i, body)
 end
 
 -- Strings are what costs time here: each entry that becomes one in this script is hashed whole.
-if ARGV[1] == 'watched' then
-  if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[3] then return { -1 } end
-  if redis.call('LINDEX', KEYS[1], -count) ~= ARGV[4] then return { -1 } end
-  for i = 1, count do plan(i, ARGV[4 + i]) end
-elseif ARGV[1] == 'digest' then
+if ARGV[1] == 'digest' then
   local entry = redis.call('LINDEX', KEYS[1], -1)
   if not entry or redis.sha1hex(entry) ~= ARGV[3] then return { -1 } end
   local pieces, at = {}, 0

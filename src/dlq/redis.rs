@@ -1,13 +1,15 @@
 //! Peek and commit on Redis lists. Speaks Redis for the drain, and decides nothing.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, Value};
 use tokio::time::Instant;
 
+use super::reach::Reach;
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::{self, Link, LinkConfig, Reason};
 
@@ -28,15 +30,45 @@ pub struct Lists {
     pub dead: String,
 }
 
+impl Lists {
+    /// In the order that the scripts expect.
+    fn keys(&self) -> [&String; 3] {
+        [&self.source, &self.target, &self.dead]
+    }
+}
+
+impl ToRedisArgs for Transfer {
+    /// The bytes that arrive at the destination.
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        for piece in self.pieces() {
+            argument.write_all(piece).expect("memory takes all bytes");
+        }
+    }
+}
+
 /// The dead letter queue on a Redis server.
 #[derive(Debug)]
 pub struct Queue {
     link: Link,
     lists: Lists,
-    /// Whether the connection is in the transaction that the last peek opened.
-    in_transaction: bool,
-    /// When the peek's transaction was last refused.
+    /// What the last peek has left the connection in.
+    line: Line,
+    /// When a transaction was last refused.
     refused: Option<Instant>,
+    reach: Reach,
+}
+
+/// How long a list is, and a piece of its end.
+type First = (u64, Vec<Vec<u8>>);
+
+/// What a connection is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Free,
+    Watching,
+    InTransaction,
 }
 
 /// How much to peek.
@@ -55,23 +87,32 @@ impl Queue {
         Self {
             link: Link::new(config),
             lists,
-            in_transaction: false,
+            line: Line::Free,
             refused: None,
+            reach: Reach::default(),
         }
     }
 
-    /// Reads the oldest entries, and has Redis watch the source from before they are read.
+    /// Reads the oldest entries, oldest first, and has Redis watch the source from before that.
+    /// Hands them over piece by piece, while the next piece is on its way, and returns how many
+    /// entries the source held.
     ///
     /// # Errors
     /// [`Error::Peek`]; nothing was changed.
-    pub async fn peek(&mut self, limits: Limits) -> Result<Peeked, Error> {
-        self.leave_transaction().await;
-        let answer = match self.refused {
-            Some(at) if at.elapsed() < REFUSED_FOR => self.peek_plainly(limits).await,
-            _ => self.peek_in_transaction(limits).await,
-        };
-        let answer = answer.and_then(peeked);
-        answer.map_err(|source| self.peek_error(source))
+    pub async fn peek(
+        &mut self,
+        limits: Limits,
+        mut each: impl FnMut(Vec<Entry>),
+    ) -> Result<u64, Error> {
+        match self.read_pieces(limits, &mut each).await {
+            Ok(depth) => Ok(depth),
+            Err(error) if error.reason == Reason::WrongType => {
+                // Redis does not say what the key holds; the script does.
+                let said = self.look(0).await.err();
+                Err(said.unwrap_or_else(|| self.peek_error(error)))
+            }
+            Err(error) => Err(self.peek_error(error)),
+        }
     }
 
     /// Depth of the source, and its oldest entry unless that is larger than `max_bytes`.
@@ -108,60 +149,136 @@ impl Queue {
             .map_err(|source| self.commit_error(source))
     }
 
-    fn peek_command(&self, limits: Limits) -> Cmd {
-        let mut command = PEEK.command(&[&self.lists.source]);
-        command.arg(limits.entries).arg(limits.bytes);
-        command
-    }
-
-    async fn peek_plainly(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        self.run(&PEEK, &self.peek_command(limits)).await
-    }
-
-    /// A peek that opens a transaction, or else a plain one.
-    async fn peek_in_transaction(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        let error = match self.peek_and_begin(limits).await {
-            Ok(answer) => {
-                self.in_transaction = true;
-                return Ok(answer);
+    async fn read_pieces(
+        &mut self,
+        limits: Limits,
+        each: &mut impl FnMut(Vec<Entry>),
+    ) -> Result<u64, link::Error> {
+        let (depth, first) = self.first_piece(limits).await?;
+        let mut piece = Piece::cut(first, limits.bytes, true);
+        let mut taken = piece.entries.len() as u64;
+        loop {
+            let left = limits.entries.min(depth).saturating_sub(taken);
+            if piece.full || left == 0 {
+                break;
             }
-            Err(error) if error.reason == Reason::Timeout => return Err(error),
-            Err(error) => error,
-        };
-        self.link.close();
-        if error.detail.contains("unknown command 'MULTI'") {
-            // Redis writes what a script did into its AOF between MULTI and EXEC.
-            let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
-            return Err(link::Error::new(Reason::Unsupported, detail));
+            let ask = self.reach.ask(left, piece.bytes_left);
+            let range = self.range(taken, ask);
+            // The planning of a piece hides the way of the next one.
+            let next = self.link.call::<Vec<Vec<u8>>>(&range);
+            let (next, ()) = tokio::join!(next, hand_over(each, piece.entries));
+            let next = next?;
+            self.saw(&next);
+            piece = Piece::cut(next, piece.bytes_left, false);
+            taken += piece.entries.len() as u64;
+            if piece.entries.is_empty() {
+                break;
+            }
         }
-        // The line had gone stale, the script was not known, or a command was refused: a new line
-        // and the plain script tell. Reading once more does no harm.
-        let passing = error.reason == Reason::NoScript || !error.is_answer();
-        self.refused = (!passing).then(Instant::now);
-        self.peek_plainly(limits).await
+        if taken > 0 {
+            let (begun, ()) = tokio::join!(self.begin(), hand_over(each, piece.entries));
+            begun?;
+        }
+        Ok(depth)
     }
 
-    /// Watches, reads, and opens the transaction in which the commit is to run. That MULTI has been
-    /// answered before the commit is sent matters: where it is refused, the commit would run at
-    /// once and unwatched.
-    async fn peek_and_begin(&mut self, limits: Limits) -> Result<Vec<Value>, link::Error> {
-        let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("WATCH").arg(&self.lists.source).ignore();
-        pipeline.add_command(self.peek_command(limits));
-        pipeline.cmd("MULTI").ignore();
-        let (answer,) = self.link.call_all(&pipeline).await?;
+    /// Watches, and reads the length and the first piece; unwatched where Redis refuses that.
+    async fn first_piece(&mut self, limits: Limits) -> Result<First, link::Error> {
+        self.leave_transaction().await;
+        let ask = self.reach.ask(limits.entries, limits.bytes);
+        let range = self.range(0, ask);
+        let mut length = redis::cmd("LLEN");
+        length.arg(&self.lists.source);
+        let mut plain = Pipeline::with_capacity(2);
+        plain.add_command(length).add_command(range);
+        let watching = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
+        let watched = if watching {
+            let mut watched = Pipeline::with_capacity(3);
+            watched.cmd("WATCH").arg(&self.lists.source).ignore();
+            for command in plain.cmd_iter() {
+                watched.add_command(command.clone());
+            }
+            self.line = Line::Watching;
+            Some(self.link.call_all::<First>(&watched).await)
+        } else {
+            None
+        };
+        let answer = match watched {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if error.reason == Reason::Timeout => return Err(error),
+            refusal => {
+                // The line had gone stale, or WATCH was refused: a new line without it tells.
+                // Reading once more does no harm.
+                self.give_line_up();
+                let answer = self.link.call_all(&plain).await?;
+                if matches!(refusal, Some(Err(error)) if error.is_answer()) {
+                    self.refused = Some(Instant::now());
+                }
+                answer
+            }
+        };
+        self.saw(&answer.1);
         Ok(answer)
     }
 
-    /// Within a transaction every command would only be queued.
+    /// Opens the transaction in which the commit is to run, if the source is watched. That MULTI
+    /// has been answered before the commit is sent matters: where it is refused, the commit would
+    /// run at once and unwatched.
+    async fn begin(&mut self) -> Result<(), link::Error> {
+        if self.line != Line::Watching {
+            return Ok(());
+        }
+        match self.link.call::<()>(&redis::cmd("MULTI")).await {
+            Ok(()) => {
+                self.line = Line::InTransaction;
+                return Ok(());
+            }
+            Err(error) if !error.is_answer() => return Err(error),
+            Err(error) if error.detail.contains("unknown command 'MULTI'") => {
+                // Redis writes what a script did into its AOF between MULTI and EXEC.
+                let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
+                return Err(link::Error::new(Reason::Unsupported, detail));
+            }
+            Err(_) => {}
+        }
+        self.give_line_up();
+        self.refused = Some(Instant::now());
+        Ok(())
+    }
+
+    /// `count` entries from the right end, behind the `taken` that are known, youngest first.
+    fn range(&self, taken: u64, count: u64) -> Cmd {
+        let mut command = redis::cmd("LRANGE");
+        command.arg(&self.lists.source);
+        command
+            .arg(format!("-{}", taken + count))
+            .arg(format!("-{}", taken + 1));
+        command
+    }
+
+    fn saw(&mut self, piece: &[Vec<u8>]) {
+        self.reach
+            .saw(piece.iter().rev().map(|entry| entry.len() as u64));
+    }
+
+    /// Within a transaction every command would only be queued, and what is watched no longer
+    /// matters would have a later commit refused.
     async fn leave_transaction(&mut self) {
-        if std::mem::take(&mut self.in_transaction)
-            && let Err(error) = self.link.call::<()>(&redis::cmd("DISCARD")).await
-        {
+        let leave = match std::mem::take(&mut self.line) {
+            Line::Free => return,
+            Line::Watching => "UNWATCH",
+            Line::InTransaction => "DISCARD",
+        };
+        if let Err(error) = self.link.call::<()>(&redis::cmd(leave)).await {
             // A new line is in no transaction.
-            tracing::debug!(%error, "transaction not discarded");
+            tracing::debug!(%error, "transaction not left");
             self.link.close();
         }
+    }
+
+    fn give_line_up(&mut self) {
+        self.line = Line::Free;
+        self.link.close();
     }
 
     /// The commit within the transaction that the peek opened; `None` if there is none, or Redis
@@ -173,14 +290,36 @@ impl Queue {
         let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
             return Ok(None);
         };
-        if !std::mem::take(&mut self.in_transaction) {
+        if self.line != Line::InTransaction {
             return Ok(None);
         }
-        let ends = [oldest, youngest].map(|end| Cow::Borrowed(&end.entry.0[..]));
-        let bodies = transfers.iter().map(Transfer::arriving);
-        let command = self.commit_command("watched", transfers, ends.into_iter().chain(bodies));
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.add_command(command).ignore();
+        self.line = Line::Free;
+        let size = transfers.iter().map(Transfer::size).sum();
+        let mut pipeline = Pipeline::with_capacity(4);
+        let mut counts = [0; 2];
+        let lists = [(&self.lists.target, true), (&self.lists.dead, false)];
+        for ((list, replay), count) in lists.into_iter().zip(&mut counts) {
+            let mut push = Cmd::with_capacity(transfers.len() + 2, size);
+            push.arg("LPUSH").arg(list);
+            for transfer in transfers {
+                if (transfer.disposition == Disposition::Replay) == replay {
+                    push.arg(transfer);
+                    *count += 1;
+                }
+            }
+            if *count > 0 {
+                pipeline.add_command(push).ignore();
+                pipeline.add_command(no_trim(list)).ignore();
+            }
+        }
+        pipeline.add_command(no_trim(&self.lists.source)).ignore();
+        let mut settle = redis::cmd("EVAL");
+        settle.arg(SETTLE).arg(3).arg(&self.lists.keys()[..]);
+        settle
+            .arg(&counts)
+            .arg(&oldest.entry.0)
+            .arg(&youngest.entry.0);
+        pipeline.add_command(settle).ignore();
         pipeline.cmd("EXEC");
         match self.link.call_all(&pipeline).await {
             Ok((Value::Array(mut answers),)) => {
@@ -195,7 +334,8 @@ impl Queue {
         }
         // Whatever Redis refused, comparing is safe and tells; on a new line, because this one may
         // be in the transaction still.
-        self.link.close();
+        self.give_line_up();
+        self.refused = Some(Instant::now());
         Ok(None)
     }
 
@@ -242,17 +382,12 @@ impl Queue {
         transfers: &[Transfer],
         arguments: impl Iterator<Item = Cow<'a, [u8]>>,
     ) -> Cmd {
-        let Lists {
-            source,
-            target,
-            dead,
-        } = &self.lists;
         let flag = |transfer: &Transfer| match transfer.disposition {
             Disposition::Replay => b'r',
             Disposition::Dead(_) => b'd',
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
-        let mut command = COMMIT.command(&[source, target, dead]);
+        let mut command = COMMIT.command(&self.lists.keys());
         command.arg(mode).arg(flags);
         for argument in arguments {
             command.arg(&*argument);
@@ -277,6 +412,14 @@ impl Queue {
     }
 }
 
+/// Trims nothing. Redis refuses it, and with it the whole transaction, to a user who may not trim;
+/// within the script it would be too late to find that out.
+fn no_trim(list: &str) -> Cmd {
+    let mut command = redis::cmd("LTRIM");
+    command.arg(list).arg(0).arg(-1);
+    command
+}
+
 fn entry_and_body(transfer: &Transfer) -> [Cow<'_, [u8]>; 2] {
     let body = if transfer.edits.is_empty() {
         Cow::default()
@@ -284,6 +427,43 @@ fn entry_and_body(transfer: &Transfer) -> [Cow<'_, [u8]>; 2] {
         transfer.arriving()
     };
     [Cow::Borrowed(&transfer.entry.0), body]
+}
+
+/// A part of what is peeked, oldest first.
+struct Piece {
+    entries: Vec<Entry>,
+    /// Bytes that more entries may have.
+    bytes_left: u64,
+    /// There was an entry that did not fit any more.
+    full: bool,
+}
+
+impl Piece {
+    /// What fits of an answer, which is youngest first. The very first entry always does.
+    fn cut(answer: Vec<Vec<u8>>, bytes: u64, first: bool) -> Self {
+        let mut piece = Self {
+            entries: Vec::with_capacity(answer.len()),
+            bytes_left: bytes,
+            full: false,
+        };
+        for entry in answer.into_iter().rev() {
+            let size = entry.len() as u64;
+            let alone = first && piece.entries.is_empty();
+            piece.full |= size > piece.bytes_left;
+            if piece.full && !alone {
+                break;
+            }
+            piece.bytes_left = piece.bytes_left.saturating_sub(size);
+            piece.entries.push(Entry(entry));
+        }
+        piece
+    }
+}
+
+/// Hands entries over when what was asked for beside them is on its way.
+async fn hand_over(each: &mut impl FnMut(Vec<Entry>), entries: Vec<Entry>) {
+    tokio::task::yield_now().await;
+    each(entries);
 }
 
 fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
@@ -319,8 +499,9 @@ fn unexpected(script: &str) -> link::Error {
     )
 }
 
-static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
+/// Sent whole, so that its absence cannot break a transaction in the middle.
+const SETTLE: &str = include_str!("settle.lua");
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
 
 /// A script, called by its digest, sent whole only when the server does not know it.

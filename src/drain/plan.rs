@@ -4,13 +4,18 @@ use super::classify::{Classified, Rules, classify};
 use crate::dlq::{Disposition, Entry, Transfer};
 
 /// What a batch is to become.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// One transfer for each peeked entry, in the same order: oldest first.
     pub transfers: Vec<Transfer>,
 }
 
 impl Plan {
+    /// Adds the plan of the entries that follow.
+    pub fn append(&mut self, mut next: Self) {
+        self.transfers.append(&mut next.transfers);
+    }
+
     /// Number of entries with this disposition.
     #[must_use]
     pub fn count(&self, disposition: Disposition) -> u64 {

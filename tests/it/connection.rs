@@ -401,7 +401,7 @@ async fn a_user_who_may_not_trim_pushes_nothing_either() {
 
 #[tokio::test]
 async fn where_transactions_are_refused_every_batch_is_compared() {
-    for denied in ["-multi", "-exec", "-watch", "-discard"] {
+    for denied in ["-multi", "-exec", "-watch", "-discard", "-unwatch", "-eval"] {
         let redis = Redis::start();
         redis.dead_letter(&["{}", "x", "{}"]).await;
         let daemon = without(&redis, denied).await;
