@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::background::{Died, Loops, Pulse};
 use crate::config::Config;
-use crate::dlq::redis::Queue;
+use crate::dlq::queue::Queue;
+use crate::dlq::spread::NoRoom;
 use crate::drain::{Drain, DrainConfig};
 use crate::health::Gate;
 use crate::health::probe::Probe;
@@ -36,6 +37,9 @@ pub enum StartError {
     /// A metric's name is taken, which is a mistake in the program.
     #[error("the metrics cannot be set up")]
     Metrics(#[source] prometheus::Error),
+    /// A list's name cannot be used in a cluster.
+    #[error("the lists cannot be used in a cluster")]
+    NoRoom(#[source] NoRoom),
     /// The operating system does not tell a listener's address.
     #[error("a listener has no address")]
     Address(#[source] std::io::Error),
@@ -71,6 +75,11 @@ impl App {
         // Exactly one TLS provider; a second call finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
 
+        let queue =
+            Queue::new(config.redis.clone(), config.lists.clone()).map_err(StartError::NoRoom)?;
+        if let Some(way) = Queue::way(&config.redis, &config.lists) {
+            tracing::info!("redis cluster: {way}");
+        }
         let probe_timeout = config
             .probe
             .as_ref()
@@ -123,7 +132,7 @@ impl App {
             },
             settings: following,
             gate: Gate::new(probe),
-            queue: Queue::new(config.redis, config.lists),
+            queue,
             metrics: metrics.drain.clone(),
             health_metrics: metrics.health.clone(),
             pulse: Pulse::new(patience),

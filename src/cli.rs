@@ -233,7 +233,7 @@ fn on_runtime<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 /// The environment's configuration with its files looked at, or an exit code for a wrong one.
 fn configuration() -> Result<Config, Outcome> {
     let problems = match Config::load(std::env::vars_os()) {
-        Ok(config) => match Link::new(config.redis.clone()).check() {
+        Ok(config) => match Link::new(config.redis.clone(), "").check() {
             Ok(()) => return Ok(config),
             Err(error) => Problems(vec![error.to_string()]),
         },

@@ -100,6 +100,7 @@ impl Config {
         let redis = reader.redis(vars, &telemetry.instance);
         let vars = reader.section()?;
         let (metrics_port, health_port) = reader.ports(vars);
+        reader.cluster_lists(&redis, &lists);
 
         let vars: FixedVars = reader.section()?;
         let required = reader.optional("REPLAY_REQUIRED_FIELDS", vars.replay_required_fields);

@@ -1,10 +1,13 @@
 //! The vocabulary of dead letters: what is peeked, what is moved where, and how a commit ends.
 //!
-//! Nothing here knows Redis; `dlq::redis` speaks to it, `dlq::envelope` reads a message.
+//! Nothing here knows Redis; `dlq::redis` and `dlq::spread` speak to it, `dlq::envelope` reads a
+//! message.
 
 pub mod envelope;
+pub mod queue;
 pub mod reach;
 pub mod redis;
+pub mod spread;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::background::{Backoff, Pulse};
 use crate::dlq::envelope::Envelope;
-use crate::dlq::redis::{Limits, Queue};
+use crate::dlq::queue::Queue;
+use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Disposition, Entry};
 use crate::health::Gate;
 use crate::link::{self, Reason};
@@ -165,6 +166,10 @@ impl Drain {
                 return Ok(Ended::Unhealthy(cause));
             }
 
+            for disposition in self.queue.finish().await? {
+                self.metrics.message(disposition, 1);
+                report.count(disposition);
+            }
             let rules = self.rules(&settings);
             let now = jiff::Timestamp::now().as_second();
             let mut plan = Plan::default();

@@ -5,19 +5,24 @@
 //! for ever). So a [`Link`] holds at most one plain connection, drops it on any failure but a
 //! harmless answer, and makes a new one for the next command. It never repeats a command.
 
+pub mod cluster;
 mod error;
+
+use std::collections::BTreeMap;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
+    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 pub use error::{Error, Reason};
 
@@ -28,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
     /// `redis[s]://` address; its user and password, if any, are the first credentials.
-    pub url: url::Url,
+    pub url: Url,
     /// ACL user.
     pub username: Option<String>,
     /// Tried in this order, for rotation without downtime; empty connects without a password.
@@ -41,15 +46,62 @@ pub struct LinkConfig {
     pub client_name: String,
     /// Longest wait for one answer.
     pub timeout: Duration,
+    /// Nodes of a cluster that tell where a key is; empty for a single server.
+    pub cluster: Vec<Node>,
+}
+
+/// A server's host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Lines to wherever a key is: one line to a single server, and in a cluster one for each slot.
+#[derive(Debug)]
+pub struct Links {
+    config: LinkConfig,
+    links: BTreeMap<u16, Link>,
+}
+
+impl Links {
+    /// Lines that have not connected yet.
+    #[must_use]
+    pub fn new(config: LinkConfig) -> Self {
+        Self {
+            config,
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// The line to where this key is.
+    pub fn to(&mut self, key: &str) -> &mut Link {
+        let alone = self.config.cluster.is_empty();
+        let slot = if alone { 0 } else { cluster::slot(key) };
+        let link = || Link::to_slot(self.config.clone(), slot);
+        self.links.entry(slot).or_insert_with(link)
+    }
 }
 
 /// A connection to Redis that is made when needed.
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
+    /// In a cluster: the slot whose keys are spoken about.
+    slot: u16,
     connection: Option<Connection>,
     /// Index of the password that was accepted last.
     accepted: usize,
+    /// Index of the cluster's node that answered last.
+    answered: AtomicUsize,
 }
 
 struct Connection(MultiplexedConnection);
@@ -61,13 +113,20 @@ impl fmt::Debug for Connection {
 }
 
 impl Link {
-    /// A link that has not connected yet.
+    /// A link that has not connected yet; in a cluster to where the key is.
     #[must_use]
-    pub fn new(config: LinkConfig) -> Self {
+    pub fn new(config: LinkConfig, key: &str) -> Self {
+        let slot = cluster::slot(key);
+        Self::to_slot(config, slot)
+    }
+
+    fn to_slot(config: LinkConfig, slot: u16) -> Self {
         Self {
             config,
+            slot,
             connection: None,
             accepted: 0,
+            answered: AtomicUsize::new(0),
         }
     }
 
@@ -98,7 +157,15 @@ impl Link {
     pub async fn subscriber(&mut self) -> Result<PubSub, Error> {
         let mut failure = None;
         for index in self.credentials() {
-            match connect(self.client(index)?.get_async_pubsub()).await {
+            let url = match self.place(index).await {
+                Ok(url) => url,
+                Err(error) if error.reason == Reason::Auth => {
+                    failure = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match connect(self.client(&url, index)?.get_async_pubsub()).await {
                 Ok(pubsub) => return Ok(pubsub),
                 Err(error) if error.reason == Reason::Auth => failure = Some(error),
                 Err(error) => return Err(error),
@@ -117,7 +184,7 @@ impl Link {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn check(&self) -> Result<(), Error> {
-        self.client(0).map(drop)
+        self.client(&self.config.url, 0).map(drop)
     }
 
     fn judge<T>(&mut self, answer: Result<T, RedisError>) -> Result<T, Error> {
@@ -163,7 +230,65 @@ impl Link {
     }
 
     async fn open_with(&self, index: usize) -> Result<Connection, Error> {
-        let client = self.client(index)?;
+        let url = self.place(index).await?;
+        self.open_at(&url, index).await
+    }
+
+    /// The address of the server that is to be spoken to.
+    async fn place(&self, index: usize) -> Result<Url, Error> {
+        let mut failure = None;
+        let nodes = &self.config.cluster;
+        let first = self.answered.load(Ordering::Relaxed);
+        for at in (first..nodes.len()).chain(0..first) {
+            match self.ask(&nodes[at], index).await {
+                Ok(owner) => {
+                    self.answered.store(at, Ordering::Relaxed);
+                    return self.address(&owner);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or_else(|| Ok(self.config.url.clone()), Err)
+    }
+
+    /// Asks a node of the cluster which one serves our slot.
+    async fn ask(&self, node: &Node, index: usize) -> Result<Node, Error> {
+        let Connection(mut connection) = self.open_at(&self.address(node)?, index).await?;
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let slots: Value = slots.query_async(&mut connection).await.map_err(|error| {
+            let Error { reason, detail } = error.into();
+            let none = detail.contains("cluster support disabled");
+            let reason = if none { Reason::Cluster } else { reason };
+            Error::new(reason, format!("{node} does not tell the slots: {detail}"))
+        })?;
+        let (host, port) = cluster::owner(&slots, self.slot)?;
+        // A node that has not been spoken to yet does not know its own address.
+        let host = if host.is_empty() || host == "?" {
+            node.host.clone()
+        } else {
+            host
+        };
+        Ok(Node { host, port })
+    }
+
+    fn address(&self, node: &Node) -> Result<Url, Error> {
+        let mut url = self.config.url.clone();
+        let host = if node.host.contains(':') {
+            format!("[{}]", node.host)
+        } else {
+            node.host.clone()
+        };
+        let placed = url.set_host(Some(&host)).is_ok() && url.set_port(Some(node.port)).is_ok();
+        if placed {
+            return Ok(url);
+        }
+        let detail = format!("{node} is not an address");
+        Err(Error::new(Reason::Unreachable, detail))
+    }
+
+    async fn open_at(&self, url: &Url, index: usize) -> Result<Connection, Error> {
+        let client = self.client(url, index)?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.config.timeout));
@@ -191,9 +316,9 @@ impl Link {
         std::iter::once(first).chain((0..count).filter(move |index| *index != first))
     }
 
-    fn client(&self, index: usize) -> Result<Client, Error> {
+    fn client(&self, url: &Url, index: usize) -> Result<Client, Error> {
         let config = &self.config;
-        let info = address(config)?;
+        let info = connection_info(url)?;
         let mut settings = info.redis_settings().clone();
         if let Some(username) = &config.username {
             settings = settings.set_username(username);
@@ -236,9 +361,9 @@ async fn connect<T>(attempt: impl Future<Output = Result<T, RedisError>>) -> Res
     }
 }
 
-fn address(config: &LinkConfig) -> Result<ConnectionInfo, Error> {
+fn connection_info(url: &Url) -> Result<ConnectionInfo, Error> {
     // The crate's own error would repeat the address with its password.
-    config.url.clone().into_connection_info().map_err(|error| {
+    url.clone().into_connection_info().map_err(|error| {
         Error::new(
             Reason::Other,
             format!("bad Redis address: {}", error.category()),

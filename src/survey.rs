@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::Backoff;
-use crate::link::{Error, Link, LinkConfig, Reason};
+use crate::link::{Error, LinkConfig, Links, Reason};
 use crate::metrics::SurveyMetrics;
 
 const PERIOD: Duration = Duration::from_secs(2);
@@ -41,10 +41,10 @@ pub async fn run(
     metrics: SurveyMetrics,
     cancel: CancellationToken,
 ) {
-    let mut link = Link::new(config.redis.clone());
+    let mut links = Links::new(config.redis.clone());
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(3));
     while !cancel.is_cancelled() {
-        let seen = match look(&mut link, &config, &metrics).await {
+        let seen = match look(&mut links, &config, &metrics).await {
             Ok(()) => Reach::Up,
             Err(error) => Reach::Down(error),
         };
@@ -65,17 +65,17 @@ pub async fn run(
 }
 
 async fn look(
-    link: &mut Link,
+    links: &mut Links,
     config: &SurveyConfig,
     metrics: &SurveyMetrics,
 ) -> Result<(), Error> {
     for name in &config.dlqs {
-        if let Some(depth) = depth(link, name).await? {
+        if let Some(depth) = depth(links, name).await? {
             metrics.dlq_depth(name, depth);
         }
     }
     for name in &config.queues {
-        if let Some(depth) = depth(link, name).await? {
+        if let Some(depth) = depth(links, name).await? {
             metrics.queue_depth(name, depth);
         }
     }
@@ -83,8 +83,8 @@ async fn look(
 }
 
 /// The length of a list; `None` where the key is none, or not ours to read.
-async fn depth(link: &mut Link, name: &str) -> Result<Option<i64>, Error> {
-    match link.call(redis::cmd("LLEN").arg(name)).await {
+async fn depth(links: &mut Links, name: &str) -> Result<Option<i64>, Error> {
+    match links.to(name).call(redis::cmd("LLEN").arg(name)).await {
         Ok(depth) => Ok(Some(depth)),
         Err(error) if matches!(error.reason, Reason::WrongType | Reason::NoPermission) => {
             tracing::debug!(list = name, %error, "depth cannot be read");

@@ -11,6 +11,7 @@ use url::Url;
 use super::sections::{ListVars, MoogVars, PortVars, RedisVars, SettingVars, TelemetryVars};
 use super::value::{Field, Name, RedisUrl, Value, redacted, redacted_redis};
 use super::{Effective, Problems, variables};
+use crate::dlq::queue::Queue;
 use crate::dlq::redis::Lists;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
@@ -268,6 +269,11 @@ impl Reader {
         let _ = url.set_scheme(&wanted);
         let speaks_tls = matches!(url.scheme(), "rediss" | "valkeys");
 
+        let cluster = self.optional("REDIS_CLUSTER_NODES", vars.redis_cluster_nodes);
+        let cluster = cluster.map_or_else(Vec::new, |nodes| nodes.0);
+        if !cluster.is_empty() {
+            self.only_cluster(db);
+        }
         let ca_cert = self.optional("REDIS_CA_CERT_PATH", vars.redis_ca_cert_path);
         let cert = self.optional("REDIS_TLS_CLIENT_CERT", vars.redis_tls_client_cert);
         let key = self.optional("REDIS_TLS_CLIENT_KEY", vars.redis_tls_client_key);
@@ -302,6 +308,27 @@ impl Reader {
             client_name: instance.to_owned(),
             timeout: Duration::from_secs(self.take("REDIS_TIMEOUT", vars.redis_timeout).0),
             url,
+            cluster,
+        }
+    }
+
+    /// What does not go together with a cluster.
+    fn only_cluster(&mut self, db: u64) {
+        if self.set.contains_key("REDIS_URL") {
+            self.problems.push(
+                "REDIS_URL and REDIS_CLUSTER_NODES are both set: expected one of them; TLS and credentials of a cluster have variables of their own".into(),
+            );
+        }
+        if db != 0 {
+            self.problems.push(format!(
+                "REDIS_DB: {db} cannot be used with REDIS_CLUSTER_NODES, expected 0: a cluster has one database"
+            ));
+        }
+        for name in ["REDIS_HOST", "REDIS_PORT"] {
+            if self.set.contains_key(name) {
+                let warning = format!("{name} has no effect: REDIS_CLUSTER_NODES wins");
+                self.warnings.push(warning);
+            }
         }
     }
 
@@ -320,6 +347,13 @@ impl Reader {
                 Url::parse("redis://localhost:6379/0")
                     .unwrap_or_else(|_| unreachable!("it is a URL"))
             }
+        }
+    }
+
+    /// Lists of a cluster must leave room for what goes with them.
+    pub(super) fn cluster_lists(&mut self, redis: &LinkConfig, lists: &Lists) {
+        if let Err(problem) = Queue::new(redis.clone(), lists.clone()) {
+            self.problems.push(problem.to_string());
         }
     }
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::value::{
-    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Port, RedisUrl, Text, Whole,
+    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Nodes, Port, RedisUrl, Text, Whole,
 };
 use crate::settings::{BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries};
 
@@ -52,6 +52,7 @@ pub(super) struct RedisVars {
     pub(super) redis_port: Field<Whole<1, 65_535>>,
     pub(super) redis_db: Field<Whole<0, 2_147_483_647>>,
     pub(super) redis_url: Option<Field<RedisUrl>>,
+    pub(super) redis_cluster_nodes: Option<Field<Nodes>>,
     pub(super) redis_username: Option<Field<Text>>,
     pub(super) redis_password: Option<Field<SecretString>>,
     pub(super) redis_password_next: Option<Field<SecretString>>,

@@ -146,6 +146,11 @@ pub const GROUPS: &[Group] = &[
                 "",
                 "redis://, rediss:// or unix:// address; wins over the three above",
             ),
+            var(
+                "REDIS_CLUSTER_NODES",
+                "",
+                "host:port of nodes of a Redis Cluster, separated by commas; they tell where the others are",
+            ),
             var("REDIS_USERNAME", "", "ACL user"),
             var("REDIS_PASSWORD", "", "secret"),
             var(

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisWrite, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::reach::Reach;
@@ -56,6 +56,8 @@ pub struct Queue {
     line: Line,
     /// When a transaction was last refused.
     refused: Option<Instant>,
+    /// Whether the source is watched at all.
+    watches: bool,
     reach: Reach,
 }
 
@@ -85,11 +87,21 @@ impl Queue {
     #[must_use]
     pub fn new(config: LinkConfig, lists: Lists) -> Self {
         Self {
-            link: Link::new(config),
+            link: Link::new(config, &lists.source),
             lists,
             line: Line::Free,
             refused: None,
+            watches: true,
             reach: Reach::default(),
+        }
+    }
+
+    /// A queue that is only read.
+    #[must_use]
+    pub fn unwatched(config: LinkConfig, lists: Lists) -> Self {
+        Self {
+            watches: false,
+            ..Self::new(config, lists)
         }
     }
 
@@ -123,7 +135,7 @@ impl Queue {
         self.leave_transaction().await;
         let mut command = OLDEST.command(&[&self.lists.source]);
         command.arg(max_bytes);
-        let answer = self.run(&OLDEST, &command).await.and_then(peeked);
+        let answer = OLDEST.call(&mut self.link, &command).await.and_then(peeked);
         answer.map_err(|source| self.peek_error(source))
     }
 
@@ -191,7 +203,8 @@ impl Queue {
         length.arg(&self.lists.source);
         let mut plain = Pipeline::with_capacity(2);
         plain.add_command(length).add_command(range);
-        let watching = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
+        let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
+        let watching = self.watches && allowed;
         let watched = if watching {
             let mut watched = Pipeline::with_capacity(3);
             watched.cmd("WATCH").arg(&self.lists.source).ignore();
@@ -345,7 +358,7 @@ impl Queue {
     ) -> Result<Vec<Value>, link::Error> {
         let pairs = transfers.iter().flat_map(entry_and_body);
         let command = self.commit_command("compare", transfers, pairs);
-        self.run(&COMMIT, &command).await
+        COMMIT.call(&mut self.link, &command).await
     }
 
     /// The commit of one entry that is too large to be sent around once or twice more.
@@ -359,21 +372,7 @@ impl Queue {
         let texts = std::iter::once(digest).chain(edits);
         let arguments = texts.map(|text| text.into_bytes().into());
         let command = self.commit_command("digest", std::slice::from_ref(transfer), arguments);
-        self.run(&COMMIT, &command).await
-    }
-
-    /// Calls a script. A server that does not know it has not run it, so that loading it and
-    /// calling again is no repetition.
-    async fn run(&mut self, script: &Script, command: &Cmd) -> Result<Vec<Value>, link::Error> {
-        match self.link.call(command).await {
-            Err(error) if error.reason == Reason::NoScript => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(script.source);
-                let () = self.link.call(&load).await?;
-                self.link.call(command).await
-            }
-            answer => answer,
-        }
+        COMMIT.call(&mut self.link, &command).await
     }
 
     fn commit_command<'a>(
@@ -506,20 +505,38 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("com
 
 /// A script, called by its digest, sent whole only when the server does not know it.
 #[derive(Debug)]
-struct Script {
+pub(super) struct Script {
     source: &'static str,
     digest: String,
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
+    pub(super) fn new(source: &'static str) -> Self {
         let digest = redis::Script::new(source).get_hash().to_owned();
         Self { source, digest }
     }
 
-    fn command(&self, keys: &[&String]) -> Cmd {
+    pub(super) fn command(&self, keys: &[&String]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.digest).arg(keys.len()).arg(keys);
         command
+    }
+
+    /// Calls the script. A server that does not know it has not run it, so that loading it and
+    /// calling again is no repetition.
+    pub(super) async fn call<T: FromRedisValue>(
+        &self,
+        link: &mut Link,
+        command: &Cmd,
+    ) -> Result<T, link::Error> {
+        match link.call(command).await {
+            Err(error) if error.reason == Reason::NoScript => {
+                let mut load = redis::cmd("SCRIPT");
+                load.arg("LOAD").arg(self.source);
+                let () = link.call(&load).await?;
+                link.call(command).await
+            }
+            answer => answer,
+        }
     }
 }

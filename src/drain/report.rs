@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::dlq::Disposition;
 use crate::health::Unhealthy;
 use crate::{dlq, link};
 
@@ -87,6 +88,14 @@ impl Report {
             batches: 0,
             depth: None,
             oldest_since: None,
+        }
+    }
+
+    /// Takes note of a message that left the source.
+    pub fn count(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Replay => self.replayed += 1,
+            Disposition::Dead(_) => self.dead += 1,
         }
     }
 

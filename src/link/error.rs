@@ -38,7 +38,7 @@ pub enum Reason {
     NotRun,
     /// The server is too old for what we need.
     Unsupported,
-    /// The server is a cluster node.
+    /// The server is a cluster node that cannot serve a key, or it should be one and is not.
     Cluster,
     /// Anything else.
     Other,
@@ -125,7 +125,9 @@ impl Reason {
             Self::NoScript => "nothing: the script is loaded again by itself",
             Self::NotRun => "nothing: it is done again without a transaction by itself",
             Self::Unsupported => "use Redis 7.0 or later, with its commands under their own names",
-            Self::Cluster => "a Redis Cluster is not supported yet: use a single primary",
+            Self::Cluster => {
+                "look at CLUSTER INFO: a slot is moving, or no node serves it; REDIS_CLUSTER_NODES must name nodes of a cluster, and a cluster needs it"
+            }
             Self::Other => "see the error",
         }
     }
@@ -229,6 +231,7 @@ fn server_reason(kind: Option<ServerErrorKind>, code: &str) -> Reason {
             "BUSY" => Reason::Busy,
             "MISCONF" => Reason::Misconfigured,
             "NOREPLICAS" => Reason::NoReplicas,
+            "TRYAGAIN" => Reason::Cluster,
             _ => Reason::Other,
         },
     }

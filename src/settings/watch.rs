@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Overlay, Settings, keys};
-use crate::link::{Error, Link, LinkConfig, Reason};
+use crate::link::{Error, LinkConfig, Links, Reason};
 use crate::metrics::SettingsMetrics;
 
 const PREFIX: &str = "mutt:config:";
@@ -59,15 +59,15 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let mut overlay = Overlay::new(settings.borrow().clone());
-    let mut link = Link::new(config);
+    let mut links = Links::new(config);
     let mut subscriber = None;
     let mut failing = None;
     while !cancel.is_cancelled() {
         if subscriber.is_none() {
-            subscriber = subscribe(&mut link).await;
+            subscriber = subscribe(&mut links).await;
         }
         // Read after subscribing, so that no update falls between the two.
-        match read(&mut link).await {
+        match read(&mut links).await {
             Ok(texts) => {
                 failing = None;
                 publish(&mut overlay, &texts, &settings, &metrics);
@@ -138,14 +138,15 @@ fn publish(
     });
 }
 
-async fn read(link: &mut Link) -> Result<Vec<Option<String>>, Error> {
+async fn read(links: &mut Links) -> Result<Vec<Option<String>>, Error> {
     let mut found = Vec::new();
     for key in keys() {
         // Bytes, because a value that is no text must be refused and not end the reading. The same
         // goes for a key that is no string.
         let mut get = redis::cmd("GET");
-        get.arg(format!("{PREFIX}{key}"));
-        found.push(match link.call::<Option<Vec<u8>>>(&get).await {
+        let key = format!("{PREFIX}{key}");
+        get.arg(&key);
+        found.push(match links.to(&key).call::<Option<Vec<u8>>>(&get).await {
             Ok(value) => value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.reason == Reason::WrongType => Some(error.to_string()),
             Err(error) => return Err(error),
@@ -155,8 +156,8 @@ async fn read(link: &mut Link) -> Result<Vec<Option<String>>, Error> {
 }
 
 /// A subscriber, or none for now: the slow reading goes on without it.
-async fn subscribe(link: &mut Link) -> Option<PubSub> {
-    let mut subscriber = match link.subscriber().await {
+async fn subscribe(links: &mut Links) -> Option<PubSub> {
+    let mut subscriber = match links.to(CHANNEL).subscriber().await {
         Ok(subscriber) => subscriber,
         Err(error) => {
             tracing::debug!(%error, "no subscription to setting updates");

@@ -24,6 +24,7 @@ fn queue(redis: &Redis) -> Queue {
         client_cert: None,
         client_name: "test".into(),
         timeout: std::time::Duration::from_secs(20),
+        cluster: vec![],
     };
     let lists = Lists {
         source: SOURCE.into(),

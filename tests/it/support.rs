@@ -1,11 +1,13 @@
 //! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves.
 
+pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};

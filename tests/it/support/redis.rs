@@ -99,6 +99,10 @@ impl Redis {
         }
     }
 
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -1,0 +1,106 @@
+//! The dead letter queue, wherever its lists lie.
+
+use super::redis::{self, Limits, Lists};
+use super::spread::{self, NoRoom};
+use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
+use crate::link::LinkConfig;
+use crate::link::cluster::slot;
+
+/// The dead letter queue, on one server, in one slot of a cluster or spread over several.
+#[derive(Debug)]
+pub enum Queue {
+    /// One script sees all three lists.
+    Together(redis::Queue),
+    /// A commit takes two steps.
+    Spread(Box<spread::Queue>),
+}
+
+impl Queue {
+    /// A queue over connections of its own, made at the first use.
+    ///
+    /// # Errors
+    /// [`NoRoom`], in a cluster whose slots the lists' names do not leave open.
+    pub fn new(config: LinkConfig, lists: Lists) -> Result<Self, NoRoom> {
+        if !config.cluster.is_empty() && spread::is_spread(&lists) {
+            let queue = spread::Queue::new(config, lists)?;
+            return Ok(Self::Spread(Box::new(queue)));
+        }
+        Ok(Self::Together(redis::Queue::new(config, lists)))
+    }
+
+    /// In which way messages move in a cluster, and why; for the log.
+    #[must_use]
+    pub fn way(config: &LinkConfig, lists: &Lists) -> Option<String> {
+        if config.cluster.is_empty() {
+            return None;
+        }
+        let Lists {
+            source,
+            target,
+            dead,
+        } = lists;
+        let slots = [source, target, dead].map(|list| format!("{list} in slot {}", slot(list)));
+        Some(if spread::is_spread(lists) {
+            format!(
+                "a batch moves in two steps, a push and a trim, because the lists lie in several slots: {}; a common hash tag, like {{mutt}}:dlq:alerter, would make it one",
+                slots.join(", ")
+            )
+        } else {
+            format!(
+                "a batch moves in one step, because the lists lie in one slot: {}",
+                slots.join(", ")
+            )
+        })
+    }
+
+    /// Finishes a batch that somebody began and did not end, if there is one; must come before each
+    /// peek. Returns what has become of its messages.
+    ///
+    /// # Errors
+    /// [`Error::Commit`]; the next call goes on from where this one ended.
+    pub async fn finish(&mut self) -> Result<Vec<Disposition>, Error> {
+        match self {
+            Self::Together(_) => Ok(vec![]),
+            Self::Spread(queue) => queue.finish().await,
+        }
+    }
+
+    /// Reads the oldest entries, oldest first, hands them over piece by piece, and returns how many
+    /// the source held.
+    ///
+    /// # Errors
+    /// [`Error::Peek`]; nothing was changed.
+    pub async fn peek(
+        &mut self,
+        limits: Limits,
+        each: impl FnMut(Vec<Entry>),
+    ) -> Result<u64, Error> {
+        match self {
+            Self::Together(queue) => queue.peek(limits, each).await,
+            Self::Spread(queue) => queue.peek(limits, each).await,
+        }
+    }
+
+    /// Depth of the source, and its oldest entry unless that is larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Peek`]; nothing was changed.
+    pub async fn look(&mut self, max_bytes: u64) -> Result<Peeked, Error> {
+        match self {
+            Self::Together(queue) => queue.look(max_bytes).await,
+            Self::Spread(queue) => queue.look(max_bytes).await,
+        }
+    }
+
+    /// Moves all of the transfers, which must be what was peeked last, or none.
+    ///
+    /// # Errors
+    /// [`Error::Commit`]. The outcome is unknown then; the next [`finish`](Self::finish) and peek
+    /// show it.
+    pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+        match self {
+            Self::Together(queue) => queue.commit(transfers).await,
+            Self::Spread(queue) => queue.commit(transfers).await,
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Peek and commit where source, target and dead list lie in different slots of a Redis Cluster, so
+//! that no script can see all of them.
+//!
+//! A commit is then a push and a trim, and what makes them one is a number. The source's slot holds
+//! the number of the batch that is to be taken off it next. The push writes the same number into
+//! the destination's slot, with what the batch was, and refuses a number that it has seen. The trim
+//! lifts the number at the source. Whoever finds a record of the source's present number finds a
+//! batch that was pushed and not trimmed, and finishes that very batch before anything else,
+//! whoever began it.
+//!
+//! The target's record comes first, also for a batch without replays: it decides between workers
+//! who want to push different batches under the same number.
+//!
+//! What differs from one slot: between push and trim a message is in two lists. Nobody is told so,
+//! but a person who takes it off the source in these milliseconds has taken one that is replayed.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use serde::{Deserialize, Serialize};
+
+use super::redis::{Limits, Lists, Queue as OneSlot, Script};
+use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Reason as Why, Transfer};
+use crate::link::cluster::{beside, slot};
+use crate::link::{self, Link, LinkConfig, Reason};
+
+/// Hexadecimal digits of an entry's SHA-1 that are kept.
+const DIGITS: usize = 32;
+
+/// How long replicas may take to confirm a push before the trim is put off.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Whether the lists lie so that one script can move between them.
+#[must_use]
+pub fn is_spread(lists: &Lists) -> bool {
+    let source = slot(&lists.source);
+    [&lists.target, &lists.dead]
+        .iter()
+        .any(|list| slot(list) != source)
+}
+
+/// The dead letter queue in a cluster, its lists in several slots.
+#[derive(Debug)]
+pub struct Queue {
+    /// Reads the source, unwatched.
+    reader: OneSlot,
+    lists: Lists,
+    source: Link,
+    sequence_key: String,
+    target: Destination,
+    dead: Destination,
+    /// The source's sequence before the last peek.
+    number: String,
+}
+
+/// A list that is pushed to, and what is known of batches there.
+#[derive(Debug)]
+struct Destination {
+    link: Link,
+    list: String,
+    records: String,
+}
+
+/// How a push ended.
+enum Pushed {
+    Done,
+    Known,
+    Old(String),
+}
+
+/// What a record at the target says of a batch.
+#[derive(Debug, Deserialize, Serialize)]
+struct Record {
+    /// The letter of each entry's disposition, oldest first.
+    flags: String,
+    /// [`DIGITS`] of each entry.
+    digests: String,
+    /// What the stamp changes of each entry that goes to the dead list.
+    edits: Vec<Vec<Change>>,
+}
+
+/// First byte that goes, first that stays, text between.
+#[derive(Debug, Deserialize, Serialize)]
+struct Change(usize, usize, String);
+
+impl Queue {
+    /// A queue over connections of its own, made at the first use.
+    ///
+    /// # Errors
+    /// Names a list whose name leaves no room for another key in its slot.
+    pub fn new(config: LinkConfig, lists: Lists) -> Result<Self, NoRoom> {
+        let room = |list: &str, name: &str| {
+            beside(list, name).ok_or_else(|| NoRoom {
+                list: list.to_owned(),
+            })
+        };
+        let destination = |list: &str, name: &str| {
+            Ok(Destination {
+                link: Link::new(config.clone(), list),
+                list: list.to_owned(),
+                records: room(list, name)?,
+            })
+        };
+        Ok(Self {
+            sequence_key: room(&lists.source, "sequence")?,
+            target: destination(&lists.target, "replayed")?,
+            dead: destination(&lists.dead, "parked")?,
+            source: Link::new(config.clone(), &lists.source),
+            reader: OneSlot::unwatched(config, lists.clone()),
+            lists,
+            number: String::new(),
+        })
+    }
+
+    /// Finishes what somebody began, if there is something, notes where the sequence stands, and
+    /// returns what has become of the messages.
+    ///
+    /// # Errors
+    /// [`Error::Commit`]; the next call goes on from where this one ended.
+    pub async fn finish(&mut self) -> Result<Vec<Disposition>, Error> {
+        let finished = self.finish_begun().await;
+        finished.map_err(|source| self.commit_error(source))
+    }
+
+    /// Reads the oldest entries, as [`OneSlot::peek`] does, unwatched.
+    ///
+    /// # Errors
+    /// [`Error::Peek`]; nothing was changed.
+    pub async fn peek(
+        &mut self,
+        limits: Limits,
+        each: impl FnMut(Vec<Entry>),
+    ) -> Result<u64, Error> {
+        self.reader.peek(limits, each).await
+    }
+
+    /// As [`OneSlot::look`].
+    ///
+    /// # Errors
+    /// [`Error::Peek`]; nothing was changed.
+    pub async fn look(&mut self, max_bytes: u64) -> Result<Peeked, Error> {
+        self.reader.look(max_bytes).await
+    }
+
+    /// Moves all of the transfers, which must be what was peeked after the last
+    /// [`finish`](Self::finish), or none.
+    ///
+    /// # Errors
+    /// [`Error::Commit`]. The batch may have been moved, not moved, or begun; the next
+    /// [`finish`](Self::finish) shows which.
+    pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+        let committed = self.push_and_trim(transfers).await;
+        committed.map_err(|source| self.commit_error(source))
+    }
+
+    async fn push_and_trim(&mut self, transfers: &[Transfer]) -> Result<Committed, link::Error> {
+        let number = self.number.clone();
+        let record = Record::of(transfers);
+        let text = serde_json::to_string(&record)
+            .map_err(|error| link::Error::new(Reason::Other, error.to_string()))?;
+        let replays = transfers
+            .iter()
+            .filter(|transfer| transfer.disposition == Disposition::Replay);
+        match self.target.push(&number, &text, replays).await? {
+            Pushed::Done => {}
+            // Somebody else's batch; it is finished before the next peek.
+            Pushed::Known => return Ok(Committed::Conflict),
+            Pushed::Old(newest) => {
+                self.skip(&number, &newest).await?;
+                return Ok(Committed::Conflict);
+            }
+        }
+        let dead = transfers
+            .iter()
+            .filter(|transfer| transfer.disposition != Disposition::Replay);
+        let dead: Vec<&Transfer> = dead.collect();
+        if !self.park_and_trim(&number, &record, &dead).await? {
+            return Ok(Committed::Conflict);
+        }
+        let dead = dead.len() as u64;
+        Ok(Committed::Moved {
+            replayed: transfers.len() as u64 - dead,
+            dead,
+        })
+    }
+
+    async fn finish_begun(&mut self) -> Result<Vec<Disposition>, link::Error> {
+        let mut moved = vec![];
+        loop {
+            let number = self.begin().await?;
+            let mut get = redis::cmd("HGET");
+            get.arg(&self.target.records).arg(&number);
+            let Some(text) = self.target.link.call::<Option<String>>(&get).await? else {
+                self.number = number;
+                return Ok(moved);
+            };
+            let record = self.target.read(&text)?;
+            if self.complete(&number, &record).await? {
+                let messages = record.flags.len();
+                tracing::warn!(
+                    batch = number,
+                    messages,
+                    "finished a batch that had been begun"
+                );
+                moved.extend(record.flags.chars().filter_map(disposition));
+            }
+        }
+    }
+
+    /// The number of the next batch.
+    async fn begin(&mut self) -> Result<String, link::Error> {
+        let command = BEGIN.command(&[&self.sequence_key]);
+        let answer = BEGIN.call::<Vec<Value>>(&mut self.source, &command).await?;
+        match &answer[..] {
+            [Value::BulkString(number), Value::Int(new)] => {
+                if *new == 1 {
+                    // Lost in a failover, it would start a history that no record knows.
+                    replicated(&mut self.source, &self.lists.source).await?;
+                }
+                Ok(String::from_utf8_lossy(number).into_owned())
+            }
+            _ => Err(unexpected("begin")),
+        }
+    }
+
+    /// Finishes a batch from its record; false if somebody else was faster, or the record is gone.
+    async fn complete(&mut self, number: &str, record: &Record) -> Result<bool, link::Error> {
+        let mut command = CONFIRM.command(&[&self.target.records]);
+        command.arg(number);
+        let confirmed: i64 = CONFIRM.call(&mut self.target.link, &command).await?;
+        if confirmed == 0 {
+            return Ok(false);
+        }
+        let dead = if record.edits.is_empty() {
+            vec![]
+        } else {
+            self.dead_of(record).await?
+        };
+        let dead: Vec<&Transfer> = dead.iter().collect();
+        self.park_and_trim(number, record, &dead).await
+    }
+
+    /// The entries of a begun batch that go to the dead list, as far as they are still there.
+    async fn dead_of(&mut self, record: &Record) -> Result<Vec<Transfer>, link::Error> {
+        let mut range = redis::cmd("LRANGE");
+        range.arg(&self.lists.source);
+        range.arg(format!("-{}", record.flags.len())).arg(-1);
+        let tail: Vec<Vec<u8>> = self.source.call(&range).await?;
+        let mut tail: Vec<(String, Vec<u8>)> = tail
+            .into_iter()
+            .rev()
+            .map(|bytes| (digest(&bytes), bytes))
+            .collect();
+        let mut edits = record.edits.iter();
+        let mut dead = vec![];
+        for (flag, wanted) in record.flags.chars().zip(record.digests()) {
+            let found = tail.iter().position(|(digest, _)| digest == wanted);
+            let found = found.map(|at| tail.remove(at).1);
+            if let Some(disposition @ Disposition::Dead(_)) = disposition(flag) {
+                let edits = edits.next().map(Vec::as_slice).unwrap_or_default();
+                dead.extend(found.map(|bytes| Transfer {
+                    entry: Entry(bytes),
+                    edits: edits.iter().map(Change::edit).collect(),
+                    disposition,
+                }));
+            }
+        }
+        Ok(dead)
+    }
+
+    /// All that follows the push to the target; false if somebody else was faster.
+    async fn park_and_trim(
+        &mut self,
+        number: &str,
+        record: &Record,
+        dead: &[&Transfer],
+    ) -> Result<bool, link::Error> {
+        if !record.edits.is_empty() {
+            if let Pushed::Old(newest) = self.dead.push(number, "", dead.iter().copied()).await? {
+                // Not pushed, so it must not be trimmed either.
+                self.skip(number, &newest).await?;
+                return Ok(false);
+            }
+            replicated(&mut self.dead.link, &self.dead.list).await?;
+        }
+        replicated(&mut self.target.link, &self.target.list).await?;
+
+        let mut command = TRIM.command(&[&self.lists.source, &self.sequence_key]);
+        command.arg(number).arg(&record.digests);
+        match TRIM.call::<(i64, i64)>(&mut self.source, &command).await? {
+            (-1, _) => Ok(false),
+            (_, missing) => {
+                if missing > 0 {
+                    tracing::warn!(
+                        batch = number,
+                        missing,
+                        "messages were taken off the source while they were being moved; they have been moved all the same"
+                    );
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    async fn skip(&mut self, number: &str, newest: &str) -> Result<(), link::Error> {
+        let mut command = SKIP.command(&[&self.sequence_key]);
+        command.arg(number).arg(newest);
+        let lifted: i64 = SKIP.call(&mut self.source, &command).await?;
+        if lifted == 1 {
+            tracing::warn!(
+                from = number,
+                to = newest,
+                "the source has gone back further than the records of the target reach; messages that it brought back are moved again"
+            );
+        }
+        Ok(())
+    }
+
+    fn commit_error(&self, source: link::Error) -> Error {
+        let source_list = self.lists.source.clone();
+        Error::Commit {
+            source_list,
+            source,
+        }
+    }
+}
+
+impl Destination {
+    fn read(&self, record: &str) -> Result<Record, link::Error> {
+        serde_json::from_str(record).map_err(|_| {
+            let detail = format!("{} is not a record of this worker", self.records);
+            link::Error::new(Reason::Other, detail)
+        })
+    }
+
+    async fn push<'a>(
+        &mut self,
+        number: &str,
+        record: &str,
+        transfers: impl Iterator<Item = &'a Transfer>,
+    ) -> Result<Pushed, link::Error> {
+        let mut command: Cmd = PUSH.command(&[&self.list, &self.records]);
+        command.arg(number).arg(record);
+        for transfer in transfers {
+            command.arg(transfer);
+        }
+        let answer: Vec<String> = PUSH.call(&mut self.link, &command).await?;
+        match &answer[..] {
+            [word] if word == "pushed" => Ok(Pushed::Done),
+            [word] if word == "known" => Ok(Pushed::Known),
+            [word, newest] if word == "old" => Ok(Pushed::Old(newest.clone())),
+            _ => Err(unexpected("push")),
+        }
+    }
+}
+
+impl Record {
+    fn of(transfers: &[Transfer]) -> Self {
+        let flag = |transfer: &Transfer| letter(transfer.disposition);
+        let dead = transfers
+            .iter()
+            .filter(|transfer| transfer.disposition != Disposition::Replay);
+        Self {
+            flags: transfers.iter().map(flag).collect(),
+            digests: transfers
+                .iter()
+                .map(|transfer| digest(&transfer.entry.0))
+                .collect(),
+            edits: dead
+                .map(|transfer| transfer.edits.iter().map(Change::of).collect())
+                .collect(),
+        }
+    }
+
+    fn digests(&self) -> impl Iterator<Item = &str> {
+        let starts = (0..self.digests.len()).step_by(DIGITS);
+        starts.filter_map(|start| self.digests.get(start..start + DIGITS))
+    }
+}
+
+impl Change {
+    fn of(edit: &Edit) -> Self {
+        Self(edit.range.start, edit.range.end, edit.text.clone())
+    }
+
+    fn edit(&self) -> Edit {
+        let Self(start, end, text) = self;
+        Edit {
+            range: *start..*end,
+            text: text.clone(),
+        }
+    }
+}
+
+/// The letter of a disposition in a record.
+fn letter(disposition: Disposition) -> char {
+    match disposition {
+        Disposition::Replay => 'r',
+        Disposition::Dead(Why::RetriesExhausted) => 'x',
+        Disposition::Dead(Why::Malformed) => 'm',
+        Disposition::Dead(Why::Incomplete) => 'i',
+    }
+}
+
+fn disposition(wanted: char) -> Option<Disposition> {
+    let mut all = Disposition::ALL.into_iter();
+    all.find(|disposition| letter(*disposition) == wanted)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let mut digest = sha1_smol::Sha1::from(bytes).hexdigest();
+    digest.truncate(DIGITS);
+    digest
+}
+
+/// Waits until a replica has what this connection has written, where there are replicas: a
+/// failover could otherwise lose what the source no longer has.
+async fn replicated(link: &mut Link, list: &str) -> Result<(), link::Error> {
+    let role: Vec<Value> = link.call(&redis::cmd("ROLE")).await?;
+    if !matches!(role.get(2), Some(Value::Array(replicas)) if !replicas.is_empty()) {
+        return Ok(());
+    }
+    let mut wait = redis::cmd("WAIT");
+    wait.arg(1)
+        .arg(u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX));
+    let confirmed: u64 = link.call(&wait).await?;
+    if confirmed > 0 {
+        return Ok(());
+    }
+    let detail = format!(
+        "no replica of the node that holds {list} has confirmed a push within {} ms",
+        WAIT.as_millis()
+    );
+    Err(link::Error::new(Reason::NoReplicas, detail))
+}
+
+fn unexpected(script: &str) -> link::Error {
+    link::Error::new(
+        Reason::Other,
+        format!("unexpected answer of the {script} script"),
+    )
+}
+
+/// A list beside which no other key is sure to be in the same slot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{list}: no other key can be put into this list's slot, because its name has braces; expected a name without braces, or all three lists with one hash tag like {{mutt}}:dlq:alerter"
+)]
+pub struct NoRoom {
+    /// The list's name.
+    pub list: String,
+}
+
+static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/begin.lua")));
+static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/push.lua")));
+static CONFIRM: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("spread/confirm.lua")));
+static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/trim.lua")));
+static SKIP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/skip.lua")));

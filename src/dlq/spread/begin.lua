@@ -1,0 +1,13 @@
+#!lua
+-- Returns {number of the batch that is to be taken off the source next, 1 if it was just made up}.
+--
+-- KEYS[1] the source's sequence
+-- A first number is the time in microseconds, so that one which was lost with all its history does
+-- not meet an old record of a destination.
+
+local number = redis.call('GET', KEYS[1])
+if number then return { number, 0 } end
+local now = redis.call('TIME')
+number = now[1] .. string.format('%06d', tonumber(now[2]))
+redis.call('SET', KEYS[1], number)
+return { number, 1 }

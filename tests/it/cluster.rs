@@ -1,0 +1,397 @@
+//! A real Redis Cluster: one step where the lists share a slot, two where they do not.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mutt_remediation::dlq::queue::Queue;
+use mutt_remediation::dlq::redis::{Limits, Lists};
+use mutt_remediation::dlq::{Committed, Disposition, Reason};
+use mutt_remediation::drain::classify::Rules;
+use mutt_remediation::drain::plan::{Plan, plan};
+use mutt_remediation::link::{LinkConfig, Node};
+
+use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, daemon, until};
+
+const TOGETHER: [&str; 3] = [
+    "{mutt}:dlq:alerter",
+    "{mutt}:ingest_queue",
+    "{mutt}:dlq:dead",
+];
+const APART: [&str; 3] = [SOURCE, TARGET, DEAD];
+
+fn letters(count: usize) -> Vec<String> {
+    let letter = |id| match id % 10 {
+        0 => format!(r#"{{"id":{id},"_moog_retry_count":7}}"#),
+        1 => format!("no json {id}"),
+        _ => format!(
+            r#"{{"id":{id},"_retry_count":4,"message":"{}"}}"#,
+            "x".repeat(300)
+        ),
+    };
+    (0..count).map(letter).collect()
+}
+
+fn daemon(cluster: &Cluster, lists: [&str; 3], more: &[(&str, &str)]) -> Daemon {
+    let seeds = cluster.seeds();
+    let mut variables = vec![
+        ("REDIS_CLUSTER_NODES", &*seeds),
+        ("ALERTER_DLQ_NAME", lists[0]),
+        ("INGEST_QUEUE_NAME", lists[1]),
+        ("DEAD_LETTER_QUEUE", lists[2]),
+        ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+        ("REMEDIATION_BATCH_SIZE", "20"),
+        ("REMEDIATION_BATCH_PAUSE_MS", "1"),
+        ("REDIS_TIMEOUT", "2"),
+    ];
+    variables.extend(more);
+    Daemon::start_alone(&variables)
+}
+
+/// How often each letter lies in one of the lists.
+async fn count(cluster: &Cluster, lists: [&str; 3]) -> HashMap<usize, usize> {
+    let mut found = HashMap::new();
+    for list in lists {
+        for text in cluster.texts(list).await {
+            let digits = text.chars().skip_while(|c| !c.is_ascii_digit());
+            let id: String = digits.take_while(char::is_ascii_digit).collect();
+            *found.entry(id.parse().expect("a number")).or_default() += 1;
+        }
+    }
+    found
+}
+
+async fn each_once(cluster: &Cluster, lists: [&str; 3], letters: usize) {
+    let found = count(cluster, lists).await;
+    let lost: Vec<usize> = (0..letters).filter(|id| !found.contains_key(id)).collect();
+    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(
+        lost.is_empty() && doubled.is_empty(),
+        "lost {lost:?}, doubled {doubled:?}"
+    );
+    for text in cluster.texts(lists[2]).await {
+        assert!(
+            text.contains("_remediation_reason") || text.starts_with("no json"),
+            "{text}"
+        );
+    }
+    for text in cluster.texts(lists[1]).await {
+        assert!(text.contains("_remediation_count\":1"), "{text}");
+    }
+}
+
+async fn empty(cluster: &Cluster, list: &str) {
+    until("the queue is empty", || async {
+        cluster.len(list).await == 0
+    })
+    .await;
+}
+
+fn queue(cluster: &Cluster) -> Queue {
+    let nodes = cluster.seeds();
+    let nodes = nodes.split(',').map(|node| {
+        let (host, port) = node.split_once(':').expect("host:port");
+        Node {
+            host: host.into(),
+            port: port.parse().expect("a port"),
+        }
+    });
+    let config = LinkConfig {
+        url: "redis://localhost".parse().expect("an address"),
+        username: None,
+        passwords: vec![],
+        ca_cert: None,
+        client_cert: None,
+        client_name: "test".into(),
+        timeout: Duration::from_secs(20),
+        cluster: nodes.collect(),
+    };
+    let lists = Lists {
+        source: SOURCE.into(),
+        target: TARGET.into(),
+        dead: DEAD.into(),
+    };
+    Queue::new(config, lists).expect("plain names")
+}
+
+/// Finishes what was begun, and peeks and plans as many entries.
+async fn planned(queue: &mut Queue, entries: u64) -> (Vec<Disposition>, Plan) {
+    let finished = queue.finish().await.expect("finished");
+    let rules = Rules {
+        max_poison_retries: 3,
+        stamp: true,
+        required_fields: vec![],
+    };
+    let mut whole = Plan::default();
+    let limits = Limits {
+        entries,
+        bytes: 1 << 20,
+    };
+    let each = |entries| whole.append(plan(entries, &rules, 1_790_000_000));
+    queue.peek(limits, each).await.expect("peeked");
+    (finished, whole)
+}
+
+/// Has the node of a list refuse to write it, with all that is in its slot, or take it again.
+async fn writable(cluster: &Cluster, list: &str, may: bool) {
+    let node = cluster.at(list).await;
+    let others = APART.iter().filter(|other| may || **other != list);
+    let patterns = others.flat_map(|other| [format!("~{other}"), format!("~{{{other}}}*")]);
+    let mut words = vec!["ACL".into(), "SETUSER".into(), "default".into()];
+    words.extend(["resetkeys".to_owned(), "%R~*".into()]);
+    words.extend(patterns);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    node.command::<()>(&words).await;
+}
+
+#[tokio::test]
+async fn with_a_common_hash_tag_a_batch_moves_in_one_step() {
+    let cluster = Cluster::start().await;
+    cluster.push(TOGETHER[0], &letters(500)).await;
+    let daemon = daemon(&cluster, TOGETHER, &[("DYNAMIC_CONFIG_ENABLED", "true")]);
+    empty(&cluster, TOGETHER[0]).await;
+    each_once(&cluster, TOGETHER, 500).await;
+    assert!(
+        daemon.log().contains("a batch moves in one step"),
+        "{}",
+        daemon.log()
+    );
+    until("redis is reached", || async {
+        daemon.get("health", "/ready").await.0 == 200
+    })
+    .await;
+
+    // Settings lie in slots of their own, and are followed there.
+    let key = "mutt:config:remediation_enabled";
+    let owner = cluster.at(key).await;
+    owner.command::<()>(&["SET", key, "false"]).await;
+    owner
+        .command::<i64>(&["PUBLISH", "mutt:config:updates", "x"])
+        .await;
+    daemon.until_logged("settings changed").await;
+}
+
+#[tokio::test]
+async fn without_one_it_moves_in_two_steps() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(500)).await;
+    let daemon = daemon(&cluster, APART, &[]);
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, 500).await;
+    assert!(
+        daemon.log().contains("a batch moves in two steps"),
+        "{}",
+        daemon.log()
+    );
+    let parked = "mutt_remediation_messages_total{disposition=\"dead\",reason=\"malformed\"}";
+    daemon.until_metric(parked, |count| count == 50.0).await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_worker_died_before_the_trim_is_finished_and_not_repeated() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(7)).await;
+    let mut dying = queue(&cluster);
+    let (_, plan) = planned(&mut dying, 4).await;
+    writable(&cluster, SOURCE, false).await;
+    dying
+        .commit(&plan.transfers)
+        .await
+        .expect_err("it cannot trim");
+    writable(&cluster, SOURCE, true).await;
+    assert_eq!(
+        (cluster.len(SOURCE).await, cluster.len(TARGET).await),
+        (7, 2)
+    );
+
+    let mut next = queue(&cluster);
+    // It would have taken more at a time, and the old end is younger by now.
+    let (finished, plan) = planned(&mut next, 5).await;
+    let dead = Disposition::Dead;
+    let expected = [
+        dead(Reason::RetriesExhausted),
+        dead(Reason::Malformed),
+        Disposition::Replay,
+        Disposition::Replay,
+    ];
+    assert_eq!(finished, expected);
+    assert_eq!(plan.transfers.len(), 3);
+    let moved = next.commit(&plan.transfers).await.expect("committed");
+    assert_eq!(
+        moved,
+        Committed::Moved {
+            replayed: 3,
+            dead: 0
+        }
+    );
+    each_once(&cluster, APART, 7).await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_worker_died_before_it_parked_its_poison_is_finished() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(7)).await;
+    let mut dying = queue(&cluster);
+    let (_, plan) = planned(&mut dying, 4).await;
+    writable(&cluster, DEAD, false).await;
+    dying
+        .commit(&plan.transfers)
+        .await
+        .expect_err("it cannot park");
+    writable(&cluster, DEAD, true).await;
+    assert_eq!((cluster.len(SOURCE).await, cluster.len(DEAD).await), (7, 0));
+
+    let mut next = queue(&cluster);
+    assert_eq!(planned(&mut next, 1).await.0.len(), 4);
+    assert_eq!((cluster.len(SOURCE).await, cluster.len(DEAD).await), (3, 2));
+    let stamped = &cluster.texts(DEAD).await[0];
+    assert!(stamped.contains("retries_exhausted"), "{stamped}");
+}
+
+#[tokio::test]
+async fn a_worker_that_slept_repeats_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(10)).await;
+    let mut sleeper = queue(&cluster);
+    let (_, old) = planned(&mut sleeper, 4).await;
+    let mut other = queue(&cluster);
+    for _ in 0..2 {
+        let (_, plan) = planned(&mut other, 4).await;
+        other.commit(&plan.transfers).await.expect("committed");
+    }
+    let late = sleeper.commit(&old.transfers).await.expect("answered");
+    assert_eq!(late, Committed::Conflict);
+    assert_eq!(count(&cluster, APART).await.values().max(), Some(&1));
+    let (finished, rest) = planned(&mut sleeper, 4).await;
+    assert!(finished.is_empty());
+    sleeper.commit(&rest.transfers).await.expect("committed");
+    each_once(&cluster, APART, 10).await;
+}
+
+#[tokio::test]
+async fn what_is_taken_between_push_and_trim_leaves_the_rest_moved_once() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(7)).await;
+    let mut dying = queue(&cluster);
+    let (_, plan) = planned(&mut dying, 4).await;
+    writable(&cluster, SOURCE, false).await;
+    dying
+        .commit(&plan.transfers)
+        .await
+        .expect_err("it cannot trim");
+    writable(&cluster, SOURCE, true).await;
+    let source = cluster.at(SOURCE).await;
+    let taken: String = source.command(&["RPOP", SOURCE]).await;
+    planned(&mut queue(&cluster), 1).await;
+    assert_eq!(cluster.len(SOURCE).await, 3);
+    // It was parked already: a person's copy is one too many, but nothing is lost.
+    assert!(taken.contains("\"id\":0"), "{taken}");
+    each_once(&cluster, APART, 7).await;
+}
+
+#[tokio::test]
+async fn entries_survive_kill_minus_nine_between_push_and_trim_or_anywhere() {
+    let cluster = Cluster::start().await;
+    let letters = letters(3_000);
+    cluster.push(SOURCE, &letters).await;
+    let mut kills = 0;
+    while cluster.len(SOURCE).await > 0 {
+        let before = cluster.len(SOURCE).await;
+        let first = daemon(&cluster, APART, &[]);
+        let second = daemon(&cluster, APART, &[("REMEDIATION_BATCH_SIZE", "7")]);
+        let enough = before.saturating_sub(300 + kills * 7);
+        until("they have moved some", || async {
+            cluster.len(SOURCE).await <= enough
+        })
+        .await;
+        drop((first, second));
+        kills += 1;
+    }
+    assert!(kills > 3, "{kills} kills");
+    planned(&mut queue(&cluster), 1).await;
+    each_once(&cluster, APART, letters.len()).await;
+}
+
+#[tokio::test]
+async fn a_failover_of_either_side_between_push_and_trim_loses_and_doubles_nothing() {
+    for list in APART {
+        let mut cluster = Cluster::start().await;
+        let letters = letters(1_500);
+        cluster.push(SOURCE, &letters).await;
+        cluster.settled().await;
+        // The letters themselves must have reached the replica before its primary dies.
+        let source = cluster.at(SOURCE).await;
+        until("the letters are replicated", || async {
+            source
+                .command::<i64>(&["LPUSH", "{mutt:dlq:alerter}:x", "x"])
+                .await;
+            let info: String = source.command(&["INFO", "replication"]).await;
+            let offset = |name: &str| {
+                let (_, rest) = info.split_once(name).expect("it is there");
+                rest.split([',', '\r']).next().expect("a number").to_owned()
+            };
+            offset("offset=") == offset("master_repl_offset:")
+        })
+        .await;
+        let _daemon = daemon(&cluster, APART, &[]);
+        until("it drains", || async { cluster.len(SOURCE).await < 1_300 }).await;
+        let owner = cluster.owner(list).await;
+        cluster.node_mut(owner).kill();
+        empty(&cluster, SOURCE).await;
+        each_once(&cluster, APART, letters.len()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slot_may_move_in_the_middle_of_a_drain() {
+    let cluster = Cluster::start().await;
+    let letters = letters(2_000);
+    cluster.push(SOURCE, &letters).await;
+    let _daemon = daemon(&cluster, APART, &[]);
+    for (list, left) in [(SOURCE, 1_700), (TARGET, 1_300), (SOURCE, 900), (DEAD, 500)] {
+        until("it drains", || async { cluster.len(SOURCE).await < left }).await;
+        cluster.move_slot(list).await;
+    }
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, letters.len()).await;
+}
+
+#[tokio::test]
+async fn settings_that_do_not_go_with_a_cluster_are_refused_with_the_remedy() {
+    let seeds = ("REDIS_CLUSTER_NODES", "127.0.0.1:7000");
+    for (variables, expected) in [
+        (
+            &[seeds, ("REDIS_DB", "1")][..],
+            "REDIS_DB: 1 cannot be used",
+        ),
+        (&[seeds, ("REDIS_URL", "redis://a")], "expected one of them"),
+        (
+            &[seeds, ("ALERTER_DLQ_NAME", "a{}{b}")],
+            "with one hash tag like {mutt}:dlq:alerter",
+        ),
+        (
+            &[("REDIS_CLUSTER_NODES", "127.0.0.1")],
+            "host:port, several separated by commas",
+        ),
+    ] {
+        let output = daemon::output(&["--check-config"], variables);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_cluster_is_named() {
+    let redis = Redis::start();
+    let seeds = format!("127.0.0.1:{}", redis.port());
+    let daemon = Daemon::start_alone(&[("REDIS_CLUSTER_NODES", &seeds)]);
+    daemon
+        .until_metric(
+            "mutt_remediation_replay_fail_total{reason=\"cluster\"}",
+            |n| n > 0.0,
+        )
+        .await;
+    daemon
+        .until_logged("REDIS_CLUSTER_NODES must name nodes of a cluster")
+        .await;
+}
