@@ -3,9 +3,9 @@
 //! Nothing here knows Redis; `dlq::redis` and `dlq::spread` speak to it, `dlq::envelope` reads a
 //! message.
 
+pub mod calm;
 pub mod envelope;
 pub mod queue;
-pub mod reach;
 pub mod redis;
 pub mod spread;
 

@@ -198,7 +198,7 @@ impl Drain {
                     self.count(&plan);
                     report.replayed += replayed;
                     report.dead += dead;
-                    remaining -= size;
+                    remaining = remaining.saturating_sub(size);
                     conflicts = 0;
                     self.easing = self.easing.saturating_sub(1);
                 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
@@ -98,6 +98,7 @@ pub struct Link {
     /// In a cluster: the slot whose keys are spoken about.
     slot: u16,
     connection: Option<Connection>,
+    opened: u64,
     /// Index of the password that was accepted last.
     accepted: usize,
     /// Index of the cluster's node that answered last.
@@ -125,6 +126,7 @@ impl Link {
             config,
             slot,
             connection: None,
+            opened: 0,
             accepted: 0,
             answered: AtomicUsize::new(0),
         }
@@ -148,6 +150,23 @@ impl Link {
         let connection = self.connection().await?;
         let answer = commands.query_async(connection).await;
         self.judge(answer)
+    }
+
+    /// Sends several commands at once, and returns all answers as they are, errors among them.
+    ///
+    /// # Errors
+    /// The connection or a timeout.
+    pub async fn call_raw(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
+        let connection = self.connection().await?;
+        let count = commands.len();
+        let answers = connection.req_packed_commands(commands, 0, count).await;
+        self.judge(answers)
+    }
+
+    /// How many connections have been made.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// A connection of its own for a subscriber, with the credentials that work.
@@ -220,6 +239,7 @@ impl Link {
                         tracing::info!("redis accepted REDIS_PASSWORD_NEXT");
                     }
                     self.accepted = index;
+                    self.opened += 1;
                     return Ok(connection);
                 }
                 Err(error) if error.reason == Reason::Auth => failure = Some(error),
@@ -235,12 +255,12 @@ impl Link {
     }
 
     /// The address of the server that is to be spoken to.
-    async fn place(&self, index: usize) -> Result<Url, Error> {
+    async fn place(&self, password: usize) -> Result<Url, Error> {
         let mut failure = None;
-        let nodes = &self.config.cluster;
+        let known = &self.config.cluster;
         let first = self.answered.load(Ordering::Relaxed);
-        for at in (first..nodes.len()).chain(0..first) {
-            match self.ask(&nodes[at], index).await {
+        for at in (first..known.len()).chain(0..first) {
+            match self.ask(&known[at], password).await {
                 Ok(owner) => {
                     self.answered.store(at, Ordering::Relaxed);
                     return self.address(&owner);
@@ -258,8 +278,8 @@ impl Link {
         slots.arg("SLOTS");
         let slots: Value = slots.query_async(&mut connection).await.map_err(|error| {
             let Error { reason, detail } = error.into();
-            let none = detail.contains("cluster support disabled");
-            let reason = if none { Reason::Cluster } else { reason };
+            let alone = detail.contains("cluster support disabled");
+            let reason = if alone { Reason::Cluster } else { reason };
             Error::new(reason, format!("{node} does not tell the slots: {detail}"))
         })?;
         let (host, port) = cluster::owner(&slots, self.slot)?;
@@ -348,6 +368,14 @@ impl Link {
         };
         client.map_err(Error::from)
     }
+}
+
+/// An answer among others, unless it is an error.
+///
+/// # Errors
+/// What the server said.
+pub fn checked(answer: Value) -> Result<Value, Error> {
+    answer.extract_error().map_err(Error::from)
 }
 
 async fn connect<T>(attempt: impl Future<Output = Result<T, RedisError>>) -> Result<T, Error> {

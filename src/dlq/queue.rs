@@ -10,7 +10,7 @@ use crate::link::cluster::slot;
 #[derive(Debug)]
 pub enum Queue {
     /// One script sees all three lists.
-    Together(redis::Queue),
+    Together(Box<redis::Queue>),
     /// A commit takes two steps.
     Spread(Box<spread::Queue>),
 }
@@ -25,7 +25,7 @@ impl Queue {
             let queue = spread::Queue::new(config, lists)?;
             return Ok(Self::Spread(Box::new(queue)));
         }
-        Ok(Self::Together(redis::Queue::new(config, lists)))
+        Ok(Self::Together(Box::new(redis::Queue::new(config, lists))))
     }
 
     /// In which way messages move in a cluster, and why; for the log.

@@ -9,12 +9,15 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisWrite, ToRedisArgs, Value};
 use tokio::time::Instant;
 
-use super::reach::Reach;
+use super::calm::Calm;
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::{self, Link, LinkConfig, Reason};
 
 /// From this size on an entry travels once: it is compared by its digest and changed by the script.
 const LARGE: usize = 1024 * 1024;
+
+/// Entries that are measured at once, at most.
+const PIECE: u64 = 64;
 
 /// For so long a refused transaction is not asked for again.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
@@ -58,19 +61,28 @@ pub struct Queue {
     refused: Option<Instant>,
     /// Whether the source is watched at all.
     watches: bool,
-    reach: Reach,
+    /// Whether this server is known to know MULTI and EXEC.
+    loadable: bool,
+    calm: Calm,
 }
-
-/// How long a list is, and a piece of its end.
-type First = (u64, Vec<Vec<u8>>);
 
 /// What a connection is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Line {
     #[default]
     Free,
-    Watching,
-    InTransaction,
+    /// The connection of this number watches the source.
+    Watching(u64),
+    /// The connection of this number is in a transaction that watches the source.
+    InTransaction(u64),
+}
+
+/// A part of what is peeked, oldest first.
+struct Piece {
+    depth: u64,
+    entries: Vec<Entry>,
+    /// There was an entry that did not fit any more.
+    full: bool,
 }
 
 /// How much to peek.
@@ -92,7 +104,8 @@ impl Queue {
             line: Line::Free,
             refused: None,
             watches: true,
-            reach: Reach::default(),
+            loadable: false,
+            calm: Calm::default(),
         }
     }
 
@@ -116,15 +129,8 @@ impl Queue {
         limits: Limits,
         mut each: impl FnMut(Vec<Entry>),
     ) -> Result<u64, Error> {
-        match self.read_pieces(limits, &mut each).await {
-            Ok(depth) => Ok(depth),
-            Err(error) if error.reason == Reason::WrongType => {
-                // Redis does not say what the key holds; the script does.
-                let said = self.look(0).await.err();
-                Err(said.unwrap_or_else(|| self.peek_error(error)))
-            }
-            Err(error) => Err(self.peek_error(error)),
-        }
+        let depth = self.read_pieces(limits, &mut each).await;
+        depth.map_err(|source| self.peek_error(source))
     }
 
     /// Depth of the source, and its oldest entry unless that is larger than `max_bytes`.
@@ -166,91 +172,171 @@ impl Queue {
         limits: Limits,
         each: &mut impl FnMut(Vec<Entry>),
     ) -> Result<u64, link::Error> {
-        let (depth, first) = self.first_piece(limits).await?;
-        let mut piece = Piece::cut(first, limits.bytes, true);
-        let mut taken = piece.entries.len() as u64;
+        let mut piece = self.first_piece(limits).await?;
+        let depth = piece.depth;
+        let mut left = Limits {
+            entries: limits.entries.min(depth),
+            ..limits
+        };
+        let mut taken = 0;
         loop {
-            let left = limits.entries.min(depth).saturating_sub(taken);
-            if piece.full || left == 0 {
-                break;
-            }
-            let ask = self.reach.ask(left, piece.bytes_left);
-            let range = self.range(taken, ask);
+            let count = piece.entries.len() as u64;
+            taken += count;
+            left.entries -= count;
+            left.bytes = left.bytes.saturating_sub(size_of(&piece.entries));
+            let full = piece.full;
             // The planning of a piece hides the way of the next one.
-            let next = self.link.call::<Vec<Vec<u8>>>(&range);
-            let (next, ()) = tokio::join!(next, hand_over(each, piece.entries));
-            let next = next?;
-            self.saw(&next);
-            piece = Piece::cut(next, piece.bytes_left, false);
-            taken += piece.entries.len() as u64;
-            if piece.entries.is_empty() {
-                break;
+            let planning = hand_over(each, piece.entries);
+            if full || left.entries == 0 {
+                let begun = if taken > 0 {
+                    tokio::join!(self.begin(), planning).0
+                } else {
+                    Ok(())
+                };
+                return begun.map(|()| depth);
             }
+            let (next, ()) = tokio::join!(self.next_piece(taken, left), planning);
+            piece = next?;
         }
-        if taken > 0 {
-            let (begun, ()) = tokio::join!(self.begin(), hand_over(each, piece.entries));
-            begun?;
-        }
-        Ok(depth)
     }
 
-    /// Watches, and reads the length and the first piece; unwatched where Redis refuses that.
-    async fn first_piece(&mut self, limits: Limits) -> Result<First, link::Error> {
-        self.leave_transaction().await;
-        let ask = self.reach.ask(limits.entries, limits.bytes);
-        let range = self.range(0, ask);
-        let mut length = redis::cmd("LLEN");
-        length.arg(&self.lists.source);
-        let mut plain = Pipeline::with_capacity(2);
-        plain.add_command(length).add_command(range);
-        let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
-        let watching = self.watches && allowed;
-        let watched = if watching {
-            let mut watched = Pipeline::with_capacity(3);
-            watched.cmd("WATCH").arg(&self.lists.source).ignore();
-            for command in plain.cmd_iter() {
-                watched.add_command(command.clone());
+    async fn next_piece(&mut self, known: u64, left: Limits) -> Result<Piece, link::Error> {
+        let mut pipeline = Pipeline::with_capacity(6);
+        self.add_piece(&mut pipeline, known, left);
+        let answers = self.link.call_raw(&pipeline).await?;
+        match self.piece(answers, known, left) {
+            Err(error) if error.reason == Reason::NoScript => {
+                let command = self.measured(known, left);
+                let answer: Vec<Value> = PEEK.call(&mut self.link, &command).await?;
+                self.piece(vec![Value::Array(answer)], known, left)
             }
-            self.line = Line::Watching;
-            Some(self.link.call_all::<First>(&watched).await)
+            piece => piece,
+        }
+    }
+
+    /// What reads a piece behind the `known` entries, and looks at some of the entries behind it.
+    fn add_piece(&self, pipeline: &mut Pipeline, known: u64, left: Limits) {
+        let source = &self.lists.source;
+        let by_count = self.calm.piece(left.entries);
+        let back = |position: u64| format!("-{}", known + position);
+        if by_count == 0 {
+            pipeline.add_command(self.measured(known, left));
         } else {
-            None
+            pipeline.cmd("LLEN").arg(source);
+            let range = pipeline.cmd("LRANGE").arg(source);
+            range.arg(back(by_count)).arg(back(1));
+        }
+        let count = if by_count == 0 {
+            left.entries.min(PIECE)
+        } else {
+            by_count
         };
-        let answer = match watched {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) if error.reason == Reason::Timeout => return Err(error),
-            refusal => {
-                // The line had gone stale, or WATCH was refused: a new line without it tells.
-                // Reading once more does no harm.
-                self.give_line_up();
-                let answer = self.link.call_all(&plain).await?;
-                if matches!(refusal, Some(Err(error)) if error.is_answer()) {
-                    self.refused = Some(Instant::now());
+        for position in self.calm.samples(count) {
+            pipeline.cmd("LINDEX").arg(source).arg(back(position));
+        }
+    }
+
+    /// A piece of at most what is left, each entry measured before it is handed over.
+    fn measured(&self, known: u64, left: Limits) -> Cmd {
+        let mut command = PEEK.command(&[&self.lists.source]);
+        command
+            .arg(known)
+            .arg(left.entries.min(PIECE))
+            .arg(left.bytes);
+        // The oldest entry of all comes however large it is.
+        command.arg(u8::from(known == 0));
+        command
+    }
+
+    /// The piece in the answers to what [`add_piece`](Self::add_piece) has added.
+    fn piece(
+        &mut self,
+        answers: Vec<Value>,
+        known: u64,
+        left: Limits,
+    ) -> Result<Piece, link::Error> {
+        let calm = std::mem::take(&mut self.calm);
+        let by_count = calm.piece(left.entries);
+        let mut answers = answers.into_iter().map(link::checked);
+        let mut next = || answers.next().unwrap_or_else(|| Err(unexpected("peek")));
+        let (asked, piece) = if by_count == 0 {
+            (left.entries.min(PIECE), array(next()?).and_then(peeked)?)
+        } else {
+            let depth = next()?;
+            (by_count, by_range(depth, array(next()?)?, known, left)?)
+        };
+        let Peeked { depth, entries } = piece;
+        let samples: Vec<Option<u64>> = answers
+            .map(|sample| match sample? {
+                Value::BulkString(entry) => Ok(Some(entry.len() as u64)),
+                _ => Ok(None),
+            })
+            .collect::<Result<_, link::Error>>()?;
+        let sizes: Vec<u64> = entries.iter().map(size).collect();
+        // What fails above has it forgotten.
+        self.calm = calm;
+        self.calm.saw(&sizes, &samples);
+        let there = asked.min(depth.saturating_sub(known));
+        Ok(Piece {
+            full: (entries.len() as u64) < there,
+            depth,
+            entries,
+        })
+    }
+
+    /// Watches, rehearses the end of a commit, and reads the first piece; only the latter where
+    /// Redis refuses the others.
+    async fn first_piece(&mut self, limits: Limits) -> Result<Piece, link::Error> {
+        self.leave_transaction().await;
+        let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
+        if self.watches && allowed {
+            match self.watch_and_read(limits).await {
+                Ok(piece) => return Ok(piece),
+                Err(error) if error.reason == Reason::Timeout => return Err(error),
+                Err(error) => {
+                    // The line had gone stale, the script was not known, or a command was refused:
+                    // a new line and the plain script tell. Reading once more does no harm.
+                    self.give_line_up();
+                    let passing = error.reason == Reason::NoScript || !error.is_answer();
+                    self.refused = (!passing).then(Instant::now);
+                    tracing::debug!(%error, "the source is not watched");
                 }
-                answer
             }
-        };
-        self.saw(&answer.1);
-        Ok(answer)
+        }
+        self.next_piece(0, limits).await
+    }
+
+    async fn watch_and_read(&mut self, limits: Limits) -> Result<Piece, link::Error> {
+        let mut pipeline = Pipeline::with_capacity(8);
+        pipeline.cmd("WATCH").arg(&self.lists.source);
+        pipeline.add_command(self.settle_command([0, 0], [&[], &[]]));
+        self.add_piece(&mut pipeline, 0, limits);
+        let mut answers = self.link.call_raw(&pipeline).await?.into_iter();
+        self.line = Line::Watching(self.link.opened());
+        let mut next = || answers.next().ok_or_else(|| unexpected("peek"));
+        link::checked(next()?)?;
+        if link::checked(next()?)? != Value::Array(vec![Value::Int(0), Value::Int(0)]) {
+            let detail = "a commit was rehearsed in vain";
+            return Err(link::Error::new(Reason::NotRun, detail));
+        }
+        self.piece(answers.collect(), 0, limits)
     }
 
     /// Opens the transaction in which the commit is to run, if the source is watched. That MULTI
     /// has been answered before the commit is sent matters: where it is refused, the commit would
     /// run at once and unwatched.
     async fn begin(&mut self) -> Result<(), link::Error> {
-        if self.line != Line::Watching {
+        let Line::Watching(connection) = self.line else {
             return Ok(());
-        }
+        };
         match self.link.call::<()>(&redis::cmd("MULTI")).await {
             Ok(()) => {
-                self.line = Line::InTransaction;
+                self.line = Line::InTransaction(connection);
                 return Ok(());
             }
             Err(error) if !error.is_answer() => return Err(error),
             Err(error) if error.detail.contains("unknown command 'MULTI'") => {
-                // Redis writes what a script did into its AOF between MULTI and EXEC.
-                let detail = "MULTI is renamed on this server, so it could not load its AOF after a script that writes twice";
-                return Err(link::Error::new(Reason::Unsupported, detail));
+                return Err(renamed());
             }
             Err(_) => {}
         }
@@ -259,28 +345,13 @@ impl Queue {
         Ok(())
     }
 
-    /// `count` entries from the right end, behind the `taken` that are known, youngest first.
-    fn range(&self, taken: u64, count: u64) -> Cmd {
-        let mut command = redis::cmd("LRANGE");
-        command.arg(&self.lists.source);
-        command
-            .arg(format!("-{}", taken + count))
-            .arg(format!("-{}", taken + 1));
-        command
-    }
-
-    fn saw(&mut self, piece: &[Vec<u8>]) {
-        self.reach
-            .saw(piece.iter().rev().map(|entry| entry.len() as u64));
-    }
-
     /// Within a transaction every command would only be queued, and what is watched no longer
     /// matters would have a later commit refused.
     async fn leave_transaction(&mut self) {
         let leave = match std::mem::take(&mut self.line) {
             Line::Free => return,
-            Line::Watching => "UNWATCH",
-            Line::InTransaction => "DISCARD",
+            Line::Watching(_) => "UNWATCH",
+            Line::InTransaction(_) => "DISCARD",
         };
         if let Err(error) = self.link.call::<()>(&redis::cmd(leave)).await {
             // A new line is in no transaction.
@@ -303,10 +374,11 @@ impl Queue {
         let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
             return Ok(None);
         };
-        if self.line != Line::InTransaction {
+        // On another connection the pushes would run at once.
+        let here = Line::InTransaction(self.link.opened());
+        if std::mem::take(&mut self.line) != here {
             return Ok(None);
         }
-        self.line = Line::Free;
         let size = transfers.iter().map(Transfer::size).sum();
         let mut pipeline = Pipeline::with_capacity(4);
         let mut counts = [0; 2];
@@ -326,36 +398,70 @@ impl Queue {
             }
         }
         pipeline.add_command(no_trim(&self.lists.source)).ignore();
-        let mut settle = redis::cmd("EVAL");
-        settle.arg(SETTLE).arg(3).arg(&self.lists.keys()[..]);
-        settle
-            .arg(&counts)
-            .arg(&oldest.entry.0)
-            .arg(&youngest.entry.0);
-        pipeline.add_command(settle).ignore();
+        let ends = [oldest, youngest].map(|end| &end.entry.0[..]);
+        pipeline.add_command(self.settle_command(counts, ends));
         pipeline.cmd("EXEC");
-        match self.link.call_all(&pipeline).await {
-            Ok((Value::Array(mut answers),)) => {
-                if let Some(Value::Array(answer)) = answers.pop() {
+        match self.link.call_raw(&pipeline).await?.pop() {
+            // The source was touched.
+            Some(Value::Nil) => return Ok(None),
+            Some(Value::Array(mut answers)) => match answers.pop() {
+                Some(Value::Array(answer)) if answer.first() != Some(&Value::Int(-1)) => {
+                    self.loadable = true;
                     return Ok(Some(answer));
                 }
-            }
-            // The source was touched.
-            Ok((Value::Nil,)) => return Ok(None),
-            Err(error) if !error.is_answer() => return Err(error),
-            _ => {}
+                // The pushes were taken back.
+                Some(Value::Array(why)) => tracing::debug!(?why, "transaction undone"),
+                end => {
+                    // The script that trims or undoes did not run: never again in this way.
+                    self.watches = false;
+                    self.give_line_up();
+                    let detail = format!("pushed, and not trimmed: {end:?}");
+                    return Err(link::Error::new(Reason::HalfDone, detail));
+                }
+            },
+            refused => tracing::debug!(?refused, "transaction refused"),
         }
-        // Whatever Redis refused, comparing is safe and tells; on a new line, because this one may
-        // be in the transaction still.
+        // Nothing was moved. Comparing is safe and tells; on a new line, because this one may be in
+        // the transaction still.
         self.give_line_up();
         self.refused = Some(Instant::now());
         Ok(None)
+    }
+
+    fn settle_command(&self, pushed: [usize; 2], ends: [&[u8]; 2]) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(SETTLE).arg(3).arg(&self.lists.keys()[..]);
+        command.arg(&pushed).arg(&ends[..]);
+        command
+    }
+
+    /// Makes sure that Redis could load its AOF again: it writes what a script did between MULTI
+    /// and EXEC, under their usual names.
+    async fn check_loadable(&mut self) -> Result<(), link::Error> {
+        if self.loadable {
+            return Ok(());
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("MULTI");
+        pipeline.cmd("EXEC");
+        let answers = self.link.call_raw(&pipeline).await?;
+        let unknown = |answer| {
+            let refused = link::checked(answer).err();
+            refused.is_some_and(|error| error.detail.contains("unknown command"))
+        };
+        if answers.into_iter().any(unknown) {
+            self.give_line_up();
+            return Err(renamed());
+        }
+        self.loadable = true;
+        Ok(())
     }
 
     async fn commit_comparing(
         &mut self,
         transfers: &[Transfer],
     ) -> Result<Vec<Value>, link::Error> {
+        self.check_loadable().await?;
         let pairs = transfers.iter().flat_map(entry_and_body);
         let command = self.commit_command("compare", transfers, pairs);
         COMMIT.call(&mut self.link, &command).await
@@ -364,6 +470,7 @@ impl Queue {
     /// The commit of one entry that is too large to be sent around once or twice more.
     async fn commit_by_digest(&mut self, transfer: &Transfer) -> Result<Vec<Value>, link::Error> {
         self.leave_transaction().await;
+        self.check_loadable().await?;
         let digest = sha1_smol::Sha1::from(&transfer.entry.0).hexdigest();
         let edits = transfer.edits.iter().flat_map(|edit| {
             let Range { start, end } = edit.range;
@@ -428,35 +535,46 @@ fn entry_and_body(transfer: &Transfer) -> [Cow<'_, [u8]>; 2] {
     [Cow::Borrowed(&transfer.entry.0), body]
 }
 
-/// A part of what is peeked, oldest first.
-struct Piece {
-    entries: Vec<Entry>,
-    /// Bytes that more entries may have.
-    bytes_left: u64,
-    /// There was an entry that did not fit any more.
-    full: bool,
+fn renamed() -> link::Error {
+    let detail = "MULTI or EXEC is renamed on this server, so it could not load its AOF after a script that writes twice";
+    link::Error::new(Reason::Unsupported, detail)
 }
 
-impl Piece {
-    /// What fits of an answer, which is youngest first. The very first entry always does.
-    fn cut(answer: Vec<Vec<u8>>, bytes: u64, first: bool) -> Self {
-        let mut piece = Self {
-            entries: Vec::with_capacity(answer.len()),
-            bytes_left: bytes,
-            full: false,
-        };
-        for entry in answer.into_iter().rev() {
-            let size = entry.len() as u64;
-            let alone = first && piece.entries.is_empty();
-            piece.full |= size > piece.bytes_left;
-            if piece.full && !alone {
-                break;
-            }
-            piece.bytes_left = piece.bytes_left.saturating_sub(size);
-            piece.entries.push(Entry(entry));
-        }
-        piece
+fn array(answer: Value) -> Result<Vec<Value>, link::Error> {
+    match answer {
+        Value::Array(values) => Ok(values),
+        _ => Err(unexpected("peek")),
     }
+}
+
+/// What fits of a piece that was read by its count, youngest first.
+fn by_range(
+    depth: Value,
+    range: Vec<Value>,
+    known: u64,
+    left: Limits,
+) -> Result<Peeked, link::Error> {
+    let range = range.into_iter().rev();
+    let mut piece = peeked(std::iter::once(depth).chain(range).collect())?;
+    // An entry may have arrived between the two commands.
+    let fresh = usize::try_from(piece.depth.saturating_sub(known)).unwrap_or(usize::MAX);
+    piece.entries.truncate(fresh);
+    let mut bytes = 0;
+    let fit = piece.entries.iter().take_while(|entry| {
+        bytes += size(entry);
+        bytes <= left.bytes
+    });
+    let fit = fit.count().max(usize::from(known == 0));
+    piece.entries.truncate(fit);
+    Ok(piece)
+}
+
+fn size(entry: &Entry) -> u64 {
+    entry.0.len() as u64
+}
+
+fn size_of(entries: &[Entry]) -> u64 {
+    entries.iter().map(size).sum()
 }
 
 /// Hands entries over when what was asked for beside them is on its way.
@@ -498,6 +616,7 @@ fn unexpected(script: &str) -> link::Error {
     )
 }
 
+static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 /// Sent whole, so that its absence cannot break a transaction in the middle.
 const SETTLE: &str = include_str!("settle.lua");

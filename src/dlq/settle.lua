@@ -4,10 +4,10 @@
 -- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
 -- ARGV[1] and ARGV[2] how many entries the transaction has pushed to KEYS[2] and to KEYS[3]
 -- ARGV[3] and ARGV[4] the oldest and the youngest entry of the batch
--- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw.
+-- Returns {replayed, dead}, or {-1, why} when it has taken the pushes back.
 --
--- It runs as WATCH source, a peek, MULTI, LPUSH of the new bytes, this, EXEC. Pushing natively
--- matters: each string that reaches a script costs Redis more than the push itself.
+-- It runs as WATCH source, this with nothing pushed, peek, MULTI, LPUSH of the new bytes, this,
+-- EXEC. Pushing natively matters: each string that reaches a script costs Redis more than the push.
 --
 -- Why no message can be lost, doubled or swapped, beyond what commit.lua says:
 --  * Redis runs a transaction alone and as a whole, or, if the source was touched since before the
@@ -18,36 +18,47 @@
 --    permission. Memory, replicas and disk Redis checks before EXEC begins, for all of it at once;
 --    'allow-oom' says that the pushes' own memory is no reason to stop half-way.
 --  * Whoever is not to trim takes the pushes back. Nobody has seen them: it is the same transaction.
---    Each list that is pushed to is also trimmed by nothing in the transaction, so that a user who
---    may not trim has it refused as a whole.
---  * It is sent whole, not by its digest: a server that had forgotten it would keep the pushes.
+--  * That this can be compiled and run, and may call what it calls, is rehearsed before the peek,
+--    with nothing pushed: a server or a user that cannot never gets as far as a push. It is sent
+--    whole, not by its digest: a server that had forgotten it would keep the pushes. And each list
+--    that is pushed to is also trimmed by nothing in the transaction, so that Redis refuses all of
+--    it to a user who may not trim.
 
 local pushed = { 0, tonumber(ARGV[1]), tonumber(ARGV[2]) }
 local count = pushed[2] + pushed[3]
-local present, refusal = { false, pushed[2] > 0, pushed[3] > 0 }, nil
+local refusal
 
+local function ask(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    refusal = answer.err
+    return nil
+  end
+  return answer
+end
+
+local held = { true, pushed[2] > 0, pushed[3] > 0 }
 for i, key in ipairs(KEYS) do
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'list' and kind ~= 'none' then
-    present[i] = false
-    refusal = 'WRONGTYPE key ' .. key .. ' holds a ' .. kind .. ', expected a list'
+  local kind = ask('TYPE', key)
+  if kind and kind.ok ~= 'list' and kind.ok ~= 'none' then
+    held[i] = false
+    refusal = 'WRONGTYPE key ' .. key .. ' holds a ' .. kind.ok .. ', expected a list'
   end
   if i > 1 and not redis.acl_check_cmd('lpush', key, '') then
-    present[i] = false
+    held[i] = false
     refusal = 'NOPERM this user may not lpush ' .. key
   end
 end
-
-local same = not refusal
-  and redis.call('LINDEX', KEYS[1], -1) == ARGV[3]
-  and redis.call('LINDEX', KEYS[1], -count) == ARGV[4]
-if same then
-  redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-  return { pushed[2], pushed[3] }
+local oldest, youngest = ask('LINDEX', KEYS[1], -1), ask('LINDEX', KEYS[1], -math.max(count, 1))
+if not refusal and count > 0 and (oldest ~= ARGV[3] or youngest ~= ARGV[4]) then
+  refusal = 'the ends of the batch are others'
 end
 
-for i = 2, 3 do
-  if present[i] then redis.call('LTRIM', KEYS[i], pushed[i], -1) end
+if refusal then
+  for i = 2, 3 do
+    if held[i] then redis.call('LTRIM', KEYS[i], pushed[i], -1) end
+  end
+  return { -1, refusal }
 end
-if refusal then return redis.error_reply(refusal) end
-return { -1 }
+if count > 0 then redis.call('LTRIM', KEYS[1], 0, -(count + 1)) end
+return { pushed[2], pushed[3] }

@@ -36,6 +36,8 @@ pub enum Reason {
     NoScript,
     /// A transaction was refused as a whole.
     NotRun,
+    /// A transaction was begun and not ended as it should: messages may lie in two lists.
+    HalfDone,
     /// The server is too old for what we need.
     Unsupported,
     /// The server is a cluster node that cannot serve a key, or it should be one and is not.
@@ -46,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Auth,
@@ -61,6 +63,7 @@ impl Reason {
         Self::NoReplicas,
         Self::NoScript,
         Self::NotRun,
+        Self::HalfDone,
         Self::Unsupported,
         Self::Cluster,
         Self::Other,
@@ -84,6 +87,7 @@ impl Reason {
             Self::NoReplicas => "no_replicas",
             Self::NoScript => "no_script",
             Self::NotRun => "not_run",
+            Self::HalfDone => "half_done",
             Self::Unsupported => "unsupported",
             Self::Cluster => "cluster",
             Self::Other => "redis_error",
@@ -124,6 +128,9 @@ impl Reason {
             }
             Self::NoScript => "nothing: the script is loaded again by itself",
             Self::NotRun => "nothing: it is done again without a transaction by itself",
+            Self::HalfDone => {
+                "the batch lies in the replay target or the dead list, and still in the source: compare their ends before it is moved again; the worker uses no transactions any more until it is restarted"
+            }
             Self::Unsupported => "use Redis 7.0 or later, with its commands under their own names",
             Self::Cluster => {
                 "look at CLUSTER INFO: a slot is moving, or no node serves it; REDIS_CLUSTER_NODES must name nodes of a cluster, and a cluster needs it"

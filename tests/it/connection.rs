@@ -259,7 +259,12 @@ async fn without(redis: &Redis, denied: &str) -> Daemon {
     let acl = "ACL SETUSER worker on >secret ~* &* +@all".split(' ');
     let words: Vec<&str> = acl.chain([denied]).collect();
     redis.command::<()>(&words).await;
-    let worker = [("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")];
+    let worker = [
+        ("REDIS_USERNAME", "worker"),
+        ("REDIS_PASSWORD", "secret"),
+        ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+        ("REMEDIATION_BATCH_PAUSE_MS", "0"),
+    ];
     Daemon::start(redis, &worker)
 }
 
@@ -399,6 +404,59 @@ async fn a_user_who_may_not_trim_pushes_nothing_either() {
     assert_eq!((redis.len(SOURCE).await, redis.len(TARGET).await), (1, 0));
 }
 
+/// What the end of a commit needs must be there before anything is pushed.
+#[tokio::test]
+async fn a_user_or_server_that_cannot_end_a_commit_pushes_nothing() {
+    for denied in ["-type", "-lindex", "-lpush"] {
+        let redis = Redis::start();
+        redis.dead_letter(&["{}", "x"]).await;
+        let daemon = without(&redis, denied).await;
+        daemon
+            .until_metric(&failed("no_permission"), |count| count >= 2.0)
+            .await;
+        assert_eq!(redis.len(SOURCE).await, 2, "{denied}");
+        assert_eq!(
+            redis.len(TARGET).await + redis.len(DEAD).await,
+            0,
+            "{denied}"
+        );
+    }
+    for renamed in ["LINDEX", "TYPE", "MULTI", "EXEC", "LTRIM"] {
+        let redis = Redis::with(&["--appendonly", "yes", "--rename-command", renamed, "gone"]);
+        redis.dead_letter(&["{}", "x"]).await;
+        let daemon = Daemon::start(&redis, &[("REMEDIATION_INTERVAL", "1")]);
+        until("it fails", || async {
+            let reasons = ["unsupported", "redis_error"].map(failed);
+            let [one, other] = reasons.each_ref().map(|reason| daemon.metric(reason));
+            one.await.unwrap_or(0.0) + other.await.unwrap_or(0.0) >= 2.0
+        })
+        .await;
+        assert_eq!(redis.len(SOURCE).await, 2, "{renamed}");
+        assert_eq!(
+            redis.len(TARGET).await + redis.len(DEAD).await,
+            0,
+            "{renamed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_transaction_costs_no_connection_a_batch() {
+    let redis = Redis::start();
+    redis.dead_letter(&vec!["{}"; 500]).await;
+    let daemon = without(&redis, "-watch").await;
+    daemon
+        .until_metric("mutt_remediation_replay_success_total", |n| n == 500.0)
+        .await;
+    let made: String = redis.command(&["INFO", "stats"]).await;
+    let made = made
+        .lines()
+        .find_map(|line| line.strip_prefix("total_connections_received:"))
+        .expect("a count");
+    // 50 batches; the drain, the survey, and this test's own.
+    assert!(made.parse::<u32>().expect("a number") < 20, "{made}");
+}
+
 #[tokio::test]
 async fn where_transactions_are_refused_every_batch_is_compared() {
     for denied in ["-multi", "-exec", "-watch", "-discard", "-unwatch", "-eval"] {
@@ -495,7 +553,7 @@ async fn a_server_that_could_not_load_its_log_after_a_script_is_left_alone() {
     let redis = Redis::with(&["--rename-command", "MULTI", ""]);
     redis.dead_letter(&["{}"]).await;
     let daemon = Daemon::start(&redis, &[]);
-    daemon.until_logged("MULTI is renamed on this server").await;
+    daemon.until_logged("MULTI or EXEC is renamed on this server").await;
     daemon
         .until_metric(&failed("unsupported"), |count| count >= 1.0)
         .await;

@@ -36,7 +36,7 @@ impl Cluster {
         let mut create = vec!["--cluster", "create"];
         create.extend(addresses.iter().map(String::as_str));
         create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
-        cluster.cli(&create);
+        Self::cli(&create);
         cluster.settled().await;
         cluster
     }
@@ -64,7 +64,7 @@ impl Cluster {
         }
     }
 
-    fn cli(&self, arguments: &[&str]) -> String {
+    fn cli(arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args(arguments)
             .stdin(Stdio::null())

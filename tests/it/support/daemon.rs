@@ -46,6 +46,16 @@ impl Daemon {
         fs::read_to_string(self.dir.path().join("errors")).expect("it can be read")
     }
 
+    /// The most memory that it has had, in KiB.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = peak.expect("a peak").trim().trim_end_matches(" kB");
+        number.parse().expect("a number")
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
