@@ -6,6 +6,7 @@
 //! harmless answer, and makes a new one for the next command. It never repeats a command.
 
 mod error;
+mod sentinel;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,12 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates,
+    FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 use secrecy::{ExposeSecret, SecretString};
 
 pub use error::{Error, Reason};
+pub use sentinel::{Address, Sentinels};
 
 /// Longest wait for a TCP and TLS handshake; a Redis that is up answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +43,19 @@ pub struct LinkConfig {
     pub client_name: String,
     /// Longest wait for one answer.
     pub timeout: Duration,
+    /// Who knows where the primary is; the address then says only how to speak to it.
+    pub sentinels: Option<Sentinels>,
+    /// The replicas that are to have what was written.
+    pub wait: Option<Wait>,
+}
+
+/// How many replicas are to have what was written, and how long to wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// At least one.
+    pub replicas: u64,
+    /// Shorter than the wait for an answer.
+    pub timeout: Duration,
 }
 
 /// A connection to Redis that is made when needed.
@@ -50,9 +65,17 @@ pub struct Link {
     connection: Option<Connection>,
     /// Index of the password that was accepted last.
     accepted: usize,
+    /// Index of the sentinel that is asked first.
+    sentinel: usize,
+    /// The primary that was found last.
+    primary: Option<Address>,
 }
 
-struct Connection(MultiplexedConnection);
+struct Connection {
+    line: MultiplexedConnection,
+    /// Where it leads to, if a sentinel named it.
+    at: Option<Address>,
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +91,8 @@ impl Link {
             config,
             connection: None,
             accepted: 0,
+            sentinel: 0,
+            primary: None,
         }
     }
 
@@ -91,14 +116,46 @@ impl Link {
         self.judge(answer)
     }
 
+    /// Waits until as many replicas as are asked for have all that was written so far. On a new
+    /// connection that is what the server holds, because opening one sends commands.
+    ///
+    /// # Errors
+    /// As [`Link::call`], and [`Reason::ReplicasBehind`]. What was written stands in any case.
+    pub async fn replicated(&mut self) -> Result<(), Error> {
+        let Some(Wait { replicas, timeout }) = self.config.wait else {
+            return Ok(());
+        };
+        let mut command = redis::cmd("WAIT");
+        command.arg(replicas).arg(timeout.as_millis().to_string());
+        let have: u64 = self.call(&command).await?;
+        if have < replicas {
+            let ms = timeout.as_millis();
+            let detail = format!("{have} of {replicas} replicas had it within {ms} ms");
+            return Err(Error::new(Reason::ReplicasBehind, detail));
+        }
+        Ok(())
+    }
+
+    /// Whether replicas are to have what was written.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.config.wait.is_some()
+    }
+
     /// A connection of its own for a subscriber, with the credentials that work.
     ///
     /// # Errors
     /// As [`Link::call`].
     pub async fn subscriber(&mut self) -> Result<PubSub, Error> {
+        if self.config.sentinels.is_some() {
+            // It finds the primary, and the subscriber goes to the same one.
+            self.connection().await?;
+        }
+        let at = self.connection.as_ref().and_then(|line| line.at.clone());
         let mut failure = None;
         for index in self.credentials() {
-            match connect(self.client(index)?.get_async_pubsub()).await {
+            let client = self.client(at.as_ref(), index)?;
+            match connect(client.get_async_pubsub()).await {
                 Ok(pubsub) => return Ok(pubsub),
                 Err(error) if error.reason == Reason::Auth => failure = Some(error),
                 Err(error) => return Err(error),
@@ -117,7 +174,7 @@ impl Link {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn check(&self) -> Result<(), Error> {
-        self.client(0).map(drop)
+        self.client(None, 0).map(drop)
     }
 
     fn judge<T>(&mut self, answer: Result<T, RedisError>) -> Result<T, Error> {
@@ -141,13 +198,20 @@ impl Link {
             Some(connection) => connection,
             None => self.open().await?,
         };
-        Ok(&mut self.connection.insert(connection).0)
+        Ok(&mut self.connection.insert(connection).line)
     }
 
     async fn open(&mut self) -> Result<Connection, Error> {
+        match self.config.sentinels.clone() {
+            Some(sentinels) => self.search(&sentinels).await,
+            None => self.open_at(None).await,
+        }
+    }
+
+    async fn open_at(&mut self, at: Option<&Address>) -> Result<Connection, Error> {
         let mut failure = None;
         for index in self.credentials() {
-            match self.open_with(index).await {
+            match self.open_with(at, index).await {
                 Ok(connection) => {
                     if index > 0 && self.accepted != index {
                         tracing::info!("redis accepted REDIS_PASSWORD_NEXT");
@@ -162,8 +226,8 @@ impl Link {
         Err(failure.unwrap_or_else(|| Error::new(Reason::Auth, "no credentials")))
     }
 
-    async fn open_with(&self, index: usize) -> Result<Connection, Error> {
-        let client = self.client(index)?;
+    async fn open_with(&self, at: Option<&Address>, index: usize) -> Result<Connection, Error> {
+        let client = self.client(at, index)?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.config.timeout));
@@ -181,7 +245,10 @@ impl Link {
         if let Err(error) = name.query_async::<()>(&mut connection).await {
             tracing::debug!(%error, "redis did not take the client name");
         }
-        Ok(Connection(connection))
+        Ok(Connection {
+            line: connection,
+            at: at.cloned(),
+        })
     }
 
     /// Indexes of the passwords to try, the one that worked last first.
@@ -191,30 +258,41 @@ impl Link {
         std::iter::once(first).chain((0..count).filter(move |index| *index != first))
     }
 
-    fn client(&self, index: usize) -> Result<Client, Error> {
+    fn client(&self, at: Option<&Address>, index: usize) -> Result<Client, Error> {
         let config = &self.config;
-        let info = address(config)?;
-        let mut settings = info.redis_settings().clone();
+        let mut settings = address(config)?.redis_settings().clone();
         if let Some(username) = &config.username {
             settings = settings.set_username(username);
         }
         if let Some(password) = config.passwords.get(index) {
             settings = settings.set_password(password.expose_secret());
         }
-        let info = info
-            .set_redis_settings(
-                settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION")),
-            )
-            .set_tcp_settings(
-                TcpSettings::default()
-                    .set_nodelay(true)
-                    .set_keepalive(
-                        socket2::TcpKeepalive::new()
-                            .with_time(Duration::from_secs(15))
-                            .with_interval(Duration::from_secs(5)),
-                    )
-                    .set_user_timeout(Duration::from_secs(10)),
-            );
+        let settings = settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION"));
+        self.client_for(at, settings)
+    }
+
+    /// A client of this server or sentinel, as whoever these settings say.
+    fn client_for(
+        &self,
+        at: Option<&Address>,
+        settings: RedisConnectionInfo,
+    ) -> Result<Client, Error> {
+        let config = &self.config;
+        let mut info = address(config)?;
+        if let Some(at) = at {
+            let addr = at.instead_of(info.addr());
+            info = info.set_addr(addr);
+        }
+        let info = info.set_redis_settings(settings).set_tcp_settings(
+            TcpSettings::default()
+                .set_nodelay(true)
+                .set_keepalive(
+                    socket2::TcpKeepalive::new()
+                        .with_time(Duration::from_secs(15))
+                        .with_interval(Duration::from_secs(5)),
+                )
+                .set_user_timeout(Duration::from_secs(10)),
+        );
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let client = if tls {
             Client::build_with_tls(info, certificates(config)?)

@@ -1,5 +1,7 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
+mod sentinels;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -301,6 +303,8 @@ impl Reader {
             client_cert,
             client_name: instance.to_owned(),
             timeout: Duration::from_secs(self.take("REDIS_TIMEOUT", vars.redis_timeout).0),
+            sentinels: None,
+            wait: None,
             url,
         }
     }

@@ -24,6 +24,8 @@ fn queue(redis: &Redis) -> Queue {
         client_cert: None,
         client_name: "test".into(),
         timeout: std::time::Duration::from_secs(20),
+        sentinels: None,
+        wait: None,
     };
     let lists = Lists {
         source: SOURCE.into(),
