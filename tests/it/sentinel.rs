@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::connection::Certificates;
 use crate::faults::letters;
 use crate::support::{
     DEAD, Daemon, MASTER, Redis, SOURCE, Sentinel, StuckSentinel, TARGET, Watched, until,
@@ -364,4 +365,83 @@ async fn a_sentinel_that_names_a_replica_is_not_believed() {
     })
     .await;
     assert_eq!(stale.asked(), asked);
+}
+
+#[tokio::test]
+async fn with_tls_the_sentinels_are_spoken_to_by_tls_as_well() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let certificates = Certificates::new();
+    let ca = certificates.authority(dir.path());
+    let (cert, key) = certificates.write(dir.path(), "server");
+    let port = mutt_remediation::demo::server::free_port().expect("a port");
+    let tls_port = port.to_string();
+    let redis = Redis::with(&[
+        "--tls-port",
+        &tls_port,
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &ca,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let mut sentinel = Sentinel::stopped(
+        port,
+        1,
+        &[
+            "tls-port PORT",
+            "port 0",
+            "tls-replication yes",
+            "tls-auth-clients no",
+            &format!("tls-cert-file {cert}"),
+            &format!("tls-key-file {key}"),
+            &format!("tls-ca-cert-file {ca}"),
+        ],
+    );
+    sentinel.up().await;
+    redis.dead_letter(&["{}"]).await;
+    let sentinels = address(sentinel.port());
+    let plain = start(&sentinels, &[]);
+    plain
+        .until_metric(&failed("unreachable"), |count| count >= 1.0)
+        .await;
+    drop(plain);
+    assert_eq!(redis.len(SOURCE).await, 1);
+    let tls = [("REDIS_TLS_ENABLED", "true"), ("REDIS_CA_CERT_PATH", &*ca)];
+    let _daemon = start(&sentinels, &tls);
+    until("it is replayed", || async { redis.len(TARGET).await == 1 }).await;
+}
+
+#[tokio::test]
+async fn a_user_needs_role_with_sentinels_and_wait_with_replicas() {
+    let redis = Redis::start();
+    let mut sentinel = Sentinel::stopped(redis.port(), 1, &[]);
+    sentinel.up().await;
+    let sentinels = address(sentinel.port());
+    redis.dead_letter(&["{}"]).await;
+    let acl = "ACL SETUSER worker on >secret ~* &* +@all -role -wait";
+    let words: Vec<&str> = acl.split(' ').collect();
+    redis.command::<()>(&words).await;
+    let worker = [
+        ("REDIS_USERNAME", "worker"),
+        ("REDIS_PASSWORD", "secret"),
+        ("REDIS_WAIT_REPLICAS", "1"),
+    ];
+    for missing in ["role", "wait"] {
+        let daemon = start(&sentinels, &worker);
+        daemon
+            .until_logged(&format!("no permissions to run the '{missing}' command"))
+            .await;
+        assert_eq!(redis.len(SOURCE).await, 1);
+        let allow = format!("+{missing}");
+        redis
+            .command::<()>(&["ACL", "SETUSER", "worker", &allow])
+            .await;
+    }
+    let daemon = start(&sentinels, &worker);
+    daemon
+        .until_metric(&failed("replicas_behind"), |count| count >= 1.0)
+        .await;
 }

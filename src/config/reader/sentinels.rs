@@ -17,7 +17,10 @@ impl Reader {
             let texts: Vec<String> = addresses.0.iter().map(ToString::to_string).collect();
             self.shown.insert("REDIS_SENTINELS", texts.join(","));
         }
-        self.check_company(username.is_some() && password.is_none());
+        self.check_company(addresses.is_some(), primary.is_some());
+        if username.is_some() && password.is_none() {
+            self.warn("REDIS_SENTINEL_USERNAME has no effect without REDIS_SENTINEL_PASSWORD");
+        }
         if let (Some(addresses), Some(primary)) = (addresses, primary) {
             redis.sentinels = Some(Sentinels {
                 addresses: addresses.0,
@@ -41,7 +44,7 @@ impl Reader {
     }
 
     /// What must, must not or need not stand beside `REDIS_SENTINELS`.
-    fn check_company(&mut self, user_without_password: bool) {
+    fn check_company(&mut self, sentinels: bool, primary: bool) {
         let set = |name: &str| self.set.contains_key(name);
         let mut problems: Vec<&str> = Vec::new();
         let mut warnings = Vec::new();
@@ -49,7 +52,7 @@ impl Reader {
             if set("REDIS_URL") {
                 problems.push("REDIS_URL and REDIS_SENTINELS are both set: expected one of them, because the sentinels name the server (REDIS_DB, REDIS_USERNAME, REDIS_PASSWORD and REDIS_TLS_ENABLED go with them)");
             }
-            if !set("REDIS_SENTINEL_MASTER") {
+            if sentinels && !set("REDIS_SENTINEL_MASTER") {
                 problems.push("REDIS_SENTINEL_MASTER is not set: expected the name of the primary that REDIS_SENTINELS watch");
             }
             let ignored = ["REDIS_HOST", "REDIS_PORT"].into_iter();
@@ -57,18 +60,13 @@ impl Reader {
                 warnings.push(format!("{name} has no effect: REDIS_SENTINELS wins"));
             }
         } else {
-            if set("REDIS_SENTINEL_MASTER") {
+            if primary {
                 problems.push("REDIS_SENTINELS is not set: expected the sentinels that watch REDIS_SENTINEL_MASTER");
             }
             let ignored = ["REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD"].into_iter();
             for name in ignored.filter(|name| set(name)) {
                 warnings.push(format!("{name} has no effect without REDIS_SENTINELS"));
             }
-        }
-        if user_without_password {
-            warnings.push(
-                "REDIS_SENTINEL_USERNAME has no effect without REDIS_SENTINEL_PASSWORD".into(),
-            );
         }
         self.problems.extend(problems.into_iter().map(Into::into));
         self.warnings.extend(warnings);
