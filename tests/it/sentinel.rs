@@ -75,7 +75,12 @@ async fn a_failover_in_mid_drain_brings_whole_batches_back_and_loses_nothing() {
     let letters = letters(20_000);
     set.primary().dead_letter(&letters).await;
     let alerter = tokio::spawn(consume(set.primary().port()));
-    let daemon = start(&set.addresses(), &[("DYNAMIC_CONFIG_ENABLED", "true")]);
+    let more = [
+        ("DYNAMIC_CONFIG_ENABLED", "true"),
+        // It is not the next interval that finds the new primary.
+        ("REMEDIATION_INTERVAL", "300"),
+    ];
+    let daemon = start(&set.addresses(), &more);
     let left = async |at_most: usize| {
         let mut left = usize::MAX;
         while left > at_most {

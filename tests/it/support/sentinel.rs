@@ -108,7 +108,9 @@ impl Watched {
     /// The primary keeps a log on disk, so that one can see afterwards what it had done.
     pub async fn start() -> Self {
         let quick = ["--repl-diskless-sync-delay", "0"];
-        let primary = Redis::with(&[&quick[..], &["--appendonly", "yes"]].concat());
+        // The log is written before a client is answered, and not held up by a slow disk.
+        let log = ["--appendonly", "yes", "--appendfsync", "no"];
+        let primary = Redis::with(&[&quick[..], &log].concat());
         let port = primary.port().to_string();
         let follow = ["--appendonly", "no", "--replicaof", "127.0.0.1", &port];
         let replica = || Redis::with(&[&quick[..], &follow].concat());
