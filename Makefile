@@ -1,14 +1,14 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench image clean
+.PHONY: help setup build demo test check bench failover image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the other targets need (Debian and its kin)
 	.ci/setup
@@ -31,6 +31,10 @@ check: ## format, lints, documentation, dependencies, manifests, links
 bench: ## messages a second, beside the Python worker's way
 	@.ci/setup bench
 	BENCH_PYTHON=target/ci/bench/bin/python cargo bench --locked --bench drain
+
+failover: ## what a failover brings back, and what waiting for replicas costs
+	@.ci/setup test
+	cargo bench --locked --bench failover
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .

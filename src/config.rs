@@ -3,6 +3,7 @@
 //! The pairs go through flat structs (one per subsystem) whose fields never fail to parse, so that
 //! every bad variable can be named at once; then the rules that span variables are checked.
 
+mod addresses;
 mod reader;
 mod sections;
 pub mod value;
@@ -97,7 +98,9 @@ impl Config {
         let vars = reader.section()?;
         let telemetry = reader.telemetry(vars);
         let vars = reader.section()?;
-        let redis = reader.redis(vars, &telemetry.instance);
+        let mut redis = reader.redis(vars, &telemetry.instance);
+        let vars = reader.section()?;
+        reader.sentinels(vars, &mut redis);
         let vars = reader.section()?;
         let (metrics_port, health_port) = reader.ports(vars);
         reader.cluster_lists(&redis, &lists);

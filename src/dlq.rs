@@ -178,6 +178,14 @@ pub enum Error {
         /// Why not.
         source: link::Error,
     },
+    /// Replicating what was moved, which stands.
+    #[error("too few replicas are known to have what was moved from {source_list}")]
+    Replicate {
+        /// The list that is drained.
+        source_list: String,
+        /// How many have it, or why that is not known.
+        source: link::Error,
+    },
     /// Moving a batch.
     #[error("could not commit a batch from {source_list}")]
     Commit {
@@ -193,9 +201,10 @@ impl Error {
     #[must_use]
     pub fn link(&self) -> &link::Error {
         match self {
-            Self::Settings { source } | Self::Peek { source, .. } | Self::Commit { source, .. } => {
-                source
-            }
+            Self::Settings { source }
+            | Self::Peek { source, .. }
+            | Self::Replicate { source, .. }
+            | Self::Commit { source, .. } => source,
         }
     }
 }

@@ -166,6 +166,7 @@ impl Drain {
                 return Ok(Ended::Unhealthy(cause));
             }
 
+            self.queue.catch_up().await?;
             for disposition in self.queue.finish().await? {
                 self.metrics.message(disposition, 1);
                 report.count(disposition);
@@ -201,6 +202,7 @@ impl Drain {
                     remaining = remaining.saturating_sub(size);
                     conflicts = 0;
                     self.easing = self.easing.saturating_sub(1);
+                    self.replicated().await?;
                 }
                 Committed::Conflict => {
                     self.metrics.failed(CONFLICT);
@@ -226,6 +228,15 @@ impl Drain {
         let committed = self.queue.commit(&plan.transfers).await?;
         self.metrics.committed(began.elapsed());
         Ok(committed)
+    }
+
+    /// Waits for the replicas. A batch that they do not have may come back in a failover, so that
+    /// no further one is begun until they have it.
+    async fn replicated(&mut self) -> Result<(), dlq::Error> {
+        self.queue
+            .replicated()
+            .await
+            .inspect_err(|_| self.metrics.wait_short())
     }
 
     fn limits(&self, settings: &Settings, remaining: u64) -> Limits {

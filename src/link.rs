@@ -7,24 +7,25 @@
 
 pub mod cluster;
 mod error;
+mod sentinel;
 
 use std::collections::BTreeMap;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, TlsCertificates, Value,
+    FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, TlsCertificates,
+    Value,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use error::{Error, Reason};
+pub use sentinel::{Address, Sentinels};
 
 /// Longest wait for a TCP and TLS handshake; a Redis that is up answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,22 +48,20 @@ pub struct LinkConfig {
     /// Longest wait for one answer.
     pub timeout: Duration,
     /// Nodes of a cluster that tell where a key is; empty for a single server.
-    pub cluster: Vec<Node>,
+    pub cluster: Vec<Address>,
+    /// Who knows where the primary is; the address then says only how to speak to it.
+    pub sentinels: Option<Sentinels>,
+    /// The replicas that are to have what was written.
+    pub wait: Option<Wait>,
 }
 
-/// A server's host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
+/// How many replicas are to have what was written, and how long to wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// At least one.
+    pub replicas: u64,
+    /// Shorter than the wait for an answer.
+    pub timeout: Duration,
 }
 
 /// Lines to wherever a key is: one line to a single server, and in a cluster one for each slot.
@@ -101,11 +100,19 @@ pub struct Link {
     opened: u64,
     /// Index of the password that was accepted last.
     accepted: usize,
-    /// Index of the cluster's node that answered last.
-    answered: AtomicUsize,
+    /// Index of the cluster's node that is asked first.
+    node: usize,
+    /// Index of the sentinel that is asked first.
+    sentinel: usize,
+    /// The primary that was found last.
+    primary: Option<Address>,
 }
 
-struct Connection(MultiplexedConnection);
+struct Connection {
+    line: MultiplexedConnection,
+    /// Where it leads to, if a sentinel or another node named it.
+    at: Option<Address>,
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,7 +135,9 @@ impl Link {
             connection: None,
             opened: 0,
             accepted: 0,
-            answered: AtomicUsize::new(0),
+            node: 0,
+            sentinel: 0,
+            primary: None,
         }
     }
 
@@ -169,22 +178,46 @@ impl Link {
         self.opened
     }
 
+    /// Waits until as many replicas as are asked for have all that was written so far. On a new
+    /// connection that is what the server holds, because opening one sends commands.
+    ///
+    /// # Errors
+    /// As [`Link::call`], and [`Reason::ReplicasBehind`]. What was written stands in any case.
+    pub async fn replicated(&mut self) -> Result<(), Error> {
+        let Some(Wait { replicas, timeout }) = self.config.wait else {
+            return Ok(());
+        };
+        let mut command = redis::cmd("WAIT");
+        command.arg(replicas).arg(timeout.as_millis().to_string());
+        let have: u64 = self.call(&command).await?;
+        if have < replicas {
+            let ms = timeout.as_millis();
+            let detail = format!("{have} of {replicas} replicas had it within {ms} ms");
+            return Err(Error::new(Reason::ReplicasBehind, detail));
+        }
+        Ok(())
+    }
+
+    /// Whether replicas are to have what was written.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.config.wait.is_some()
+    }
+
     /// A connection of its own for a subscriber, with the credentials that work.
     ///
     /// # Errors
     /// As [`Link::call`].
     pub async fn subscriber(&mut self) -> Result<PubSub, Error> {
+        if self.config.sentinels.is_some() || !self.config.cluster.is_empty() {
+            // It finds the server, and the subscriber goes to the same one.
+            self.connection().await?;
+        }
+        let at = self.connection.as_ref().and_then(|line| line.at.clone());
         let mut failure = None;
         for index in self.credentials() {
-            let url = match self.place(index).await {
-                Ok(url) => url,
-                Err(error) if error.reason == Reason::Auth => {
-                    failure = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            match connect(self.client(&url, index)?.get_async_pubsub()).await {
+            let client = self.client(at.as_ref(), index)?;
+            match connect(client.get_async_pubsub()).await {
                 Ok(pubsub) => return Ok(pubsub),
                 Err(error) if error.reason == Reason::Auth => failure = Some(error),
                 Err(error) => return Err(error),
@@ -203,7 +236,7 @@ impl Link {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn check(&self) -> Result<(), Error> {
-        self.client(&self.config.url, 0).map(drop)
+        self.client(None, 0).map(drop)
     }
 
     fn judge<T>(&mut self, answer: Result<T, RedisError>) -> Result<T, Error> {
@@ -227,13 +260,24 @@ impl Link {
             Some(connection) => connection,
             None => self.open().await?,
         };
-        Ok(&mut self.connection.insert(connection).0)
+        Ok(&mut self.connection.insert(connection).line)
     }
 
     async fn open(&mut self) -> Result<Connection, Error> {
+        if let Some(sentinels) = self.config.sentinels.clone() {
+            return self.search(&sentinels).await;
+        }
+        if !self.config.cluster.is_empty() {
+            let owner = self.owner().await?;
+            return self.open_at(Some(&owner)).await;
+        }
+        self.open_at(None).await
+    }
+
+    async fn open_at(&mut self, at: Option<&Address>) -> Result<Connection, Error> {
         let mut failure = None;
         for index in self.credentials() {
-            match self.open_with(index).await {
+            match self.open_with(at, index).await {
                 Ok(connection) => {
                     if index > 0 && self.accepted != index {
                         tracing::info!("redis accepted REDIS_PASSWORD_NEXT");
@@ -249,66 +293,8 @@ impl Link {
         Err(failure.unwrap_or_else(|| Error::new(Reason::Auth, "no credentials")))
     }
 
-    async fn open_with(&self, index: usize) -> Result<Connection, Error> {
-        let url = self.place(index).await?;
-        self.open_at(&url, index).await
-    }
-
-    /// The address of the server that is to be spoken to.
-    async fn place(&self, password: usize) -> Result<Url, Error> {
-        let mut failure = None;
-        let known = &self.config.cluster;
-        let first = self.answered.load(Ordering::Relaxed);
-        for at in (first..known.len()).chain(0..first) {
-            match self.ask(&known[at], password).await {
-                Ok(owner) => {
-                    self.answered.store(at, Ordering::Relaxed);
-                    return self.address(&owner);
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        failure.map_or_else(|| Ok(self.config.url.clone()), Err)
-    }
-
-    /// Asks a node of the cluster which one serves our slot.
-    async fn ask(&self, node: &Node, index: usize) -> Result<Node, Error> {
-        let Connection(mut connection) = self.open_at(&self.address(node)?, index).await?;
-        let mut slots = redis::cmd("CLUSTER");
-        slots.arg("SLOTS");
-        let slots: Value = slots.query_async(&mut connection).await.map_err(|error| {
-            let Error { reason, detail } = error.into();
-            let alone = detail.contains("cluster support disabled");
-            let reason = if alone { Reason::Cluster } else { reason };
-            Error::new(reason, format!("{node} does not tell the slots: {detail}"))
-        })?;
-        let (host, port) = cluster::owner(&slots, self.slot)?;
-        // A node that has not been spoken to yet does not know its own address.
-        let host = if host.is_empty() || host == "?" {
-            node.host.clone()
-        } else {
-            host
-        };
-        Ok(Node { host, port })
-    }
-
-    fn address(&self, node: &Node) -> Result<Url, Error> {
-        let mut url = self.config.url.clone();
-        let host = if node.host.contains(':') {
-            format!("[{}]", node.host)
-        } else {
-            node.host.clone()
-        };
-        let placed = url.set_host(Some(&host)).is_ok() && url.set_port(Some(node.port)).is_ok();
-        if placed {
-            return Ok(url);
-        }
-        let detail = format!("{node} is not an address");
-        Err(Error::new(Reason::Unreachable, detail))
-    }
-
-    async fn open_at(&self, url: &Url, index: usize) -> Result<Connection, Error> {
-        let client = self.client(url, index)?;
+    async fn open_with(&self, at: Option<&Address>, index: usize) -> Result<Connection, Error> {
+        let client = self.client(at, index)?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.config.timeout));
@@ -326,7 +312,10 @@ impl Link {
         if let Err(error) = name.query_async::<()>(&mut connection).await {
             tracing::debug!(%error, "redis did not take the client name");
         }
-        Ok(Connection(connection))
+        Ok(Connection {
+            line: connection,
+            at: at.cloned(),
+        })
     }
 
     /// Indexes of the passwords to try, the one that worked last first.
@@ -336,30 +325,41 @@ impl Link {
         std::iter::once(first).chain((0..count).filter(move |index| *index != first))
     }
 
-    fn client(&self, url: &Url, index: usize) -> Result<Client, Error> {
+    fn client(&self, at: Option<&Address>, index: usize) -> Result<Client, Error> {
         let config = &self.config;
-        let info = connection_info(url)?;
-        let mut settings = info.redis_settings().clone();
+        let mut settings = connection_info(&config.url)?.redis_settings().clone();
         if let Some(username) = &config.username {
             settings = settings.set_username(username);
         }
         if let Some(password) = config.passwords.get(index) {
             settings = settings.set_password(password.expose_secret());
         }
-        let info = info
-            .set_redis_settings(
-                settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION")),
-            )
-            .set_tcp_settings(
-                TcpSettings::default()
-                    .set_nodelay(true)
-                    .set_keepalive(
-                        socket2::TcpKeepalive::new()
-                            .with_time(Duration::from_secs(15))
-                            .with_interval(Duration::from_secs(5)),
-                    )
-                    .set_user_timeout(Duration::from_secs(10)),
-            );
+        let settings = settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION"));
+        self.client_for(at, settings)
+    }
+
+    /// A client of this server or sentinel, as whoever these settings say.
+    fn client_for(
+        &self,
+        at: Option<&Address>,
+        settings: RedisConnectionInfo,
+    ) -> Result<Client, Error> {
+        let config = &self.config;
+        let mut info = connection_info(&config.url)?;
+        if let Some(at) = at {
+            let addr = at.instead_of(info.addr());
+            info = info.set_addr(addr);
+        }
+        let info = info.set_redis_settings(settings).set_tcp_settings(
+            TcpSettings::default()
+                .set_nodelay(true)
+                .set_keepalive(
+                    socket2::TcpKeepalive::new()
+                        .with_time(Duration::from_secs(15))
+                        .with_interval(Duration::from_secs(5)),
+                )
+                .set_user_timeout(Duration::from_secs(10)),
+        );
         let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let client = if tls {
             Client::build_with_tls(info, certificates(config)?)

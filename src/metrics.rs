@@ -47,6 +47,7 @@ pub struct DrainMetrics {
     failed: IntCounterVec,
     poison: IntCounter,
     messages: IntCounterVec,
+    wait_short: IntCounter,
     oldest: OldestAge,
     estimate: Gauge,
 }
@@ -147,6 +148,10 @@ impl DrainMetrics {
                 "Messages moved, by disposition and reason (empty for a replay)",
                 &["disposition", "reason"],
             )?,
+            wait_short: new.counter(
+                "mutt_remediation_wait_short_total",
+                "Batches moved that fewer replicas than REDIS_WAIT_REPLICAS were known to have in time",
+            )?,
             oldest: new.add(OldestAge::new()?)?,
             estimate: new.gauge(
                 "mutt_remediation_drain_estimate_seconds",
@@ -200,6 +205,11 @@ impl DrainMetrics {
     /// A peek or commit failed.
     pub fn failed(&self, reason: &str) {
         self.failed.with_label_values(&[reason]).inc();
+    }
+
+    /// A batch was moved that too few replicas are known to have.
+    pub fn wait_short(&self) {
+        self.wait_short.inc();
     }
 
     /// How long the queue will take; `None` where nothing is drained.

@@ -1,5 +1,7 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
+mod sentinels;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -271,6 +273,8 @@ impl Reader {
 
         let cluster = self.optional("REDIS_CLUSTER_NODES", vars.redis_cluster_nodes);
         let cluster = cluster.map_or_else(Vec::new, |nodes| nodes.0);
+        let texts: Vec<String> = cluster.iter().map(ToString::to_string).collect();
+        self.shown.insert("REDIS_CLUSTER_NODES", texts.join(","));
         if !cluster.is_empty() {
             self.only_cluster(db);
         }
@@ -307,6 +311,8 @@ impl Reader {
             client_cert,
             client_name: instance.to_owned(),
             timeout: Duration::from_secs(self.take("REDIS_TIMEOUT", vars.redis_timeout).0),
+            sentinels: None,
+            wait: None,
             url,
             cluster,
         }
@@ -317,6 +323,11 @@ impl Reader {
         if self.set.contains_key("REDIS_URL") {
             self.problems.push(
                 "REDIS_URL and REDIS_CLUSTER_NODES are both set: expected one of them; TLS and credentials of a cluster have variables of their own".into(),
+            );
+        }
+        if self.set.contains_key("REDIS_SENTINELS") {
+            self.problems.push(
+                "REDIS_SENTINELS and REDIS_CLUSTER_NODES are both set: expected one of them; a cluster fails over by itself".into(),
             );
         }
         if db != 0 {

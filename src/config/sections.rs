@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::addresses::Addresses;
 use super::value::{
-    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Nodes, Port, RedisUrl, Text, Whole,
+    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Port, RedisUrl, Text, Whole,
 };
 use crate::settings::{BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries};
 
@@ -52,7 +53,7 @@ pub(super) struct RedisVars {
     pub(super) redis_port: Field<Whole<1, 65_535>>,
     pub(super) redis_db: Field<Whole<0, 2_147_483_647>>,
     pub(super) redis_url: Option<Field<RedisUrl>>,
-    pub(super) redis_cluster_nodes: Option<Field<Nodes>>,
+    pub(super) redis_cluster_nodes: Option<Field<Addresses<6_379>>>,
     pub(super) redis_username: Option<Field<Text>>,
     pub(super) redis_password: Option<Field<SecretString>>,
     pub(super) redis_password_next: Option<Field<SecretString>>,
@@ -61,6 +62,16 @@ pub(super) struct RedisVars {
     pub(super) redis_tls_client_cert: Option<Field<PathBuf>>,
     pub(super) redis_tls_client_key: Option<Field<PathBuf>>,
     pub(super) redis_timeout: Field<Whole<1, 300>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SentinelVars {
+    pub(super) redis_sentinels: Option<Field<Addresses<26_379>>>,
+    pub(super) redis_sentinel_master: Option<Field<Name>>,
+    pub(super) redis_sentinel_username: Option<Field<Text>>,
+    pub(super) redis_sentinel_password: Option<Field<SecretString>>,
+    pub(super) redis_wait_replicas: Field<Whole<0, 100>>,
+    pub(super) redis_wait_timeout_ms: Field<Whole<1, 299_999>>,
 }
 
 #[derive(Deserialize)]

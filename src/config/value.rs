@@ -6,8 +6,6 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::link::Node;
-
 /// A type that can be read from the text of a variable.
 pub trait Value: Sized {
     /// Whether the text must not be shown.
@@ -129,32 +127,6 @@ impl Value for Names {
             .filter(|name| !name.is_empty());
         let names = names.map(|name| Text::parse(name).map(|text| text.0));
         names.collect::<Option<_>>().map(Self)
-    }
-}
-
-/// A comma-separated list of `host:port`.
-#[derive(Clone, Debug)]
-pub struct Nodes(pub Vec<Node>);
-
-impl Value for Nodes {
-    fn expected() -> String {
-        "host:port, several separated by commas, IPv6 addresses in brackets".into()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let nodes = text.split(',').map(|node| {
-            let (host, port) = node.trim().rsplit_once(':')?;
-            let bare = host
-                .strip_prefix('[')
-                .and_then(|host| host.strip_suffix(']'));
-            let host = match bare {
-                Some(address) => address.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
-                None => url::Host::parse(host).ok()?.to_string(),
-            };
-            let port = port.parse().ok().filter(|port| *port > 0)?;
-            Some(Node { host, port })
-        });
-        nodes.collect::<Option<_>>().map(Self)
     }
 }
 

@@ -176,6 +176,32 @@ pub const GROUPS: &[Group] = &[
                 "seconds to wait for an answer before the connection is given up",
             ),
             var(
+                "REDIS_SENTINELS",
+                "",
+                "sentinels that name the primary, as host:port separated by commas; REDIS_HOST and REDIS_PORT then have no effect",
+            ),
+            var(
+                "REDIS_SENTINEL_MASTER",
+                "",
+                "name of the primary among the sentinels; needed with REDIS_SENTINELS",
+            ),
+            var("REDIS_SENTINEL_USERNAME", "", "ACL user of the sentinels"),
+            var(
+                "REDIS_SENTINEL_PASSWORD",
+                "",
+                "secret of the sentinels, apart from REDIS_PASSWORD",
+            ),
+            var(
+                "REDIS_WAIT_REPLICAS",
+                "0",
+                "replicas that must have a batch before the next one is moved; 0 = wait for none",
+            ),
+            var(
+                "REDIS_WAIT_TIMEOUT_MS",
+                "1000",
+                "milliseconds to wait for them; less than REDIS_TIMEOUT",
+            ),
+            var(
                 "DYNAMIC_CONFIG_ENABLED",
                 "false",
                 "true: the keys mutt:config:* override this environment while running",

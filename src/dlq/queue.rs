@@ -65,6 +65,29 @@ impl Queue {
         }
     }
 
+    /// Makes sure before a batch that the one before it is replicated.
+    ///
+    /// # Errors
+    /// [`Error::Peek`] or [`Error::Replicate`]; nothing was changed.
+    pub async fn catch_up(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Together(queue) => queue.catch_up().await,
+            // It waits between push and trim, and needs no more.
+            Self::Spread(_) => Ok(()),
+        }
+    }
+
+    /// Waits until as many replicas as are asked for have what was moved.
+    ///
+    /// # Errors
+    /// [`Error::Replicate`]; what was moved stands.
+    pub async fn replicated(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Together(queue) => queue.replicated().await,
+            Self::Spread(_) => Ok(()),
+        }
+    }
+
     /// Reads the oldest entries, oldest first, hands them over piece by piece, and returns how many
     /// the source held.
     ///

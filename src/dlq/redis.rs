@@ -64,6 +64,8 @@ pub struct Queue {
     /// Whether this server is known to know MULTI and EXEC.
     loadable: bool,
     calm: Calm,
+    /// Something may have been moved that too few replicas have.
+    unreplicated: bool,
 }
 
 /// What a connection is in.
@@ -98,8 +100,11 @@ impl Queue {
     /// A queue over a connection of its own, made at the first use.
     #[must_use]
     pub fn new(config: LinkConfig, lists: Lists) -> Self {
+        let link = Link::new(config, &lists.source);
         Self {
-            link: Link::new(config, &lists.source),
+            // Whoever ran before us may have been killed before it waited.
+            unreplicated: link.waits(),
+            link,
             lists,
             line: Line::Free,
             refused: None,
@@ -154,6 +159,7 @@ impl Queue {
     /// [`Error::Commit`]. After a timeout or a broken connection the batch may have been moved or
     /// not; each message is in exactly one list all the same, and the next peek shows which.
     pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+        self.unreplicated = self.link.waits();
         let answer = match transfers {
             [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one).await,
             _ => match self.commit_watched(transfers).await.transpose() {
@@ -165,6 +171,35 @@ impl Queue {
         answer
             .and_then(|answer| committed(&answer))
             .map_err(|source| self.commit_error(source))
+    }
+
+    /// Makes sure before a batch that the one before it is replicated; nothing to move needs no
+    /// replicas.
+    ///
+    /// # Errors
+    /// [`Error::Peek`] or [`Error::Replicate`]; nothing was changed.
+    pub async fn catch_up(&mut self) -> Result<(), Error> {
+        if !self.unreplicated || self.look(0).await?.depth == 0 {
+            return Ok(());
+        }
+        self.replicated().await
+    }
+
+    /// Waits until as many replicas as are asked for have what was moved.
+    ///
+    /// # Errors
+    /// [`Error::Replicate`]; what was moved stands.
+    pub async fn replicated(&mut self) -> Result<(), Error> {
+        if !self.unreplicated {
+            return Ok(());
+        }
+        self.leave_transaction().await;
+        let answer = self.link.replicated().await;
+        self.unreplicated = answer.is_err();
+        answer.map_err(|source| Error::Replicate {
+            source_list: self.lists.source.clone(),
+            source,
+        })
     }
 
     async fn read_pieces(

@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 use super::redis::{Limits, Lists, Queue as OneSlot, Script};
 use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Reason as Why, Transfer};
 use crate::link::cluster::{beside, slot};
-use crate::link::{self, Link, LinkConfig, Reason};
+use crate::link::{self, Link, LinkConfig, Reason, Wait};
 
 /// Hexadecimal digits of an entry's SHA-1 that are kept.
 const DIGITS: usize = 32;
 
-/// How long replicas may take to confirm a push before the trim is put off.
-const WAIT: Duration = Duration::from_secs(1);
+/// How long a replica may take to confirm a push before the trim is put off.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the lists lie so that one script can move between them.
 #[must_use]
@@ -52,6 +52,8 @@ pub struct Queue {
     dead: Destination,
     /// The source's sequence before the last peek.
     number: String,
+    /// Whether replicas are demanded, or only waited for where there are some.
+    demanded: bool,
 }
 
 /// A list that is pushed to, and what is known of batches there.
@@ -89,7 +91,12 @@ impl Queue {
     ///
     /// # Errors
     /// Names a list whose name leaves no room for another key in its slot.
-    pub fn new(config: LinkConfig, lists: Lists) -> Result<Self, NoRoom> {
+    pub fn new(mut config: LinkConfig, lists: Lists) -> Result<Self, NoRoom> {
+        let demanded = config.wait.is_some();
+        config.wait.get_or_insert(Wait {
+            replicas: 1,
+            timeout: PATIENCE.min(config.timeout / 2),
+        });
         let room = |list: &str, name: &str| {
             beside(list, name).ok_or_else(|| NoRoom {
                 list: list.to_owned(),
@@ -110,6 +117,7 @@ impl Queue {
             reader: OneSlot::unwatched(config, lists.clone()),
             lists,
             number: String::new(),
+            demanded,
         })
     }
 
@@ -216,7 +224,7 @@ impl Queue {
             [Value::BulkString(number), Value::Int(new)] => {
                 if *new == 1 {
                     // Lost in a failover, it would start a history that no record knows.
-                    replicated(&mut self.source, &self.lists.source).await?;
+                    replicated(&mut self.source, self.demanded, &self.lists.source).await?;
                 }
                 Ok(String::from_utf8_lossy(number).into_owned())
             }
@@ -282,9 +290,9 @@ impl Queue {
                 self.skip(number, &newest).await?;
                 return Ok(false);
             }
-            replicated(&mut self.dead.link, &self.dead.list).await?;
+            replicated(&mut self.dead.link, self.demanded, &self.dead.list).await?;
         }
-        replicated(&mut self.target.link, &self.target.list).await?;
+        replicated(&mut self.target.link, self.demanded, &self.target.list).await?;
 
         let mut command = TRIM.command(&[&self.lists.source, &self.sequence_key]);
         command.arg(number).arg(&record.digests);
@@ -414,25 +422,18 @@ fn digest(bytes: &[u8]) -> String {
     digest
 }
 
-/// Waits until a replica has what this connection has written, where there are replicas: a
-/// failover could otherwise lose what the source no longer has.
-async fn replicated(link: &mut Link, list: &str) -> Result<(), link::Error> {
-    let role: Vec<Value> = link.call(&redis::cmd("ROLE")).await?;
-    if !matches!(role.get(2), Some(Value::Array(replicas)) if !replicas.is_empty()) {
-        return Ok(());
+/// Waits until the replicas have what this connection has written: a failover could otherwise lose
+/// what the source no longer has. Where none are demanded, one is enough, or none where there are
+/// none.
+async fn replicated(link: &mut Link, demanded: bool, list: &str) -> Result<(), link::Error> {
+    if !demanded {
+        let role: Vec<Value> = link.call(&redis::cmd("ROLE")).await?;
+        if !matches!(role.get(2), Some(Value::Array(replicas)) if !replicas.is_empty()) {
+            return Ok(());
+        }
     }
-    let mut wait = redis::cmd("WAIT");
-    wait.arg(1)
-        .arg(u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX));
-    let confirmed: u64 = link.call(&wait).await?;
-    if confirmed > 0 {
-        return Ok(());
-    }
-    let detail = format!(
-        "no replica of the node that holds {list} has confirmed a push within {} ms",
-        WAIT.as_millis()
-    );
-    Err(link::Error::new(Reason::NoReplicas, detail))
+    let answer = link.replicated().await;
+    answer.map_err(|error| error.about(&format!("the node that holds {list}")))
 }
 
 fn unexpected(script: &str) -> link::Error {

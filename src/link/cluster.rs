@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
-use super::{Error, Reason};
+use super::{Address, Error, Link, Reason};
 
 /// Slots in a cluster.
 const SLOTS: u16 = 16_384;
@@ -40,12 +40,46 @@ pub fn beside(key: &str, name: &str) -> Option<String> {
     (slot(&companion) == slot(key)).then_some(companion)
 }
 
+impl Link {
+    /// The node that serves our slot, as the others tell. They are asked in turn, beginning with
+    /// the one that answered last.
+    pub(super) async fn owner(&mut self) -> Result<Address, Error> {
+        let nodes = self.config.cluster.clone();
+        let mut failure = unserved(self.slot);
+        for at in (self.node..nodes.len()).chain(0..self.node) {
+            match self.ask_node(&nodes[at]).await {
+                Ok(owner) => {
+                    self.node = at;
+                    return Ok(owner);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn ask_node(&mut self, node: &Address) -> Result<Address, Error> {
+        let mut line = self.open_at(Some(node)).await?.line;
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let slots: Value = slots.query_async(&mut line).await.map_err(|error| {
+            let Error { reason, detail } = error.into();
+            let alone = detail.contains("cluster support disabled");
+            let reason = if alone { Reason::Cluster } else { reason };
+            Error::new(reason, format!("{node} does not tell the slots: {detail}"))
+        })?;
+        let mut owner = owner(&slots, self.slot)?;
+        // A node that has not been spoken to yet does not know its own address.
+        if owner.host.is_empty() || owner.host == "?" {
+            owner.host.clone_from(&node.host);
+        }
+        Ok(owner)
+    }
+}
+
 /// The address of the node that serves a slot, from an answer to `CLUSTER SLOTS`. A node that does
 /// not know its own address gives an empty one.
-///
-/// # Errors
-/// [`Reason::Cluster`] if no node serves it.
-pub(super) fn owner(slots: &Value, slot: u16) -> Result<(String, u16), Error> {
+fn owner(slots: &Value, slot: u16) -> Result<Address, Error> {
     let Value::Array(ranges) = slots else {
         return Err(unserved(slot));
     };
@@ -63,7 +97,10 @@ pub(super) fn owner(slots: &Value, slot: u16) -> Result<(String, u16), Error> {
             return None;
         };
         let host: Option<String> = redis::from_redis_value_ref(host).ok()?;
-        Some((host.unwrap_or_default(), u16::try_from(*port).ok()?))
+        Some(Address {
+            host: host.unwrap_or_default(),
+            port: u16::try_from(*port).ok()?,
+        })
     });
     found.ok_or_else(|| unserved(slot))
 }

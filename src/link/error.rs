@@ -42,13 +42,17 @@ pub enum Reason {
     Unsupported,
     /// The server is a cluster node that cannot serve a key, or it should be one and is not.
     Cluster,
+    /// The sentinels do not know the primary's name, or name a server that is none.
+    NoPrimary,
+    /// What was written has not reached as many replicas as are asked for.
+    ReplicasBehind,
     /// Anything else.
     Other,
 }
 
 impl Reason {
     /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Auth,
@@ -66,6 +70,8 @@ impl Reason {
         Self::HalfDone,
         Self::Unsupported,
         Self::Cluster,
+        Self::NoPrimary,
+        Self::ReplicasBehind,
         Self::Other,
     ];
 
@@ -90,6 +96,8 @@ impl Reason {
             Self::HalfDone => "half_done",
             Self::Unsupported => "unsupported",
             Self::Cluster => "cluster",
+            Self::NoPrimary => "no_primary",
+            Self::ReplicasBehind => "replicas_behind",
             Self::Other => "redis_error",
         }
     }
@@ -99,19 +107,21 @@ impl Reason {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => {
-                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL), TLS settings, certificates and network policy lead to it, and that client-output-buffer-limit lets a batch through"
+                "check that Redis runs and that REDIS_HOST, REDIS_PORT (or REDIS_URL, or REDIS_SENTINELS), TLS settings, certificates and network policy lead to it, and that client-output-buffer-limit lets a batch through"
             }
             Self::Timeout => {
                 "Redis or the network is stalled: look at SLOWLOG and LATENCY DOCTOR, lower REMEDIATION_BATCH_SIZE or raise REDIS_TIMEOUT"
             }
             Self::Auth => {
-                "check REDIS_USERNAME and REDIS_PASSWORD; during a rotation set REDIS_PASSWORD_NEXT too"
+                "check REDIS_USERNAME and REDIS_PASSWORD, and REDIS_SENTINEL_PASSWORD if a sentinel refused; during a rotation set REDIS_PASSWORD_NEXT too"
             }
             Self::NoPermission => {
                 "give the ACL user the commands and keys that docs/configuration.md lists"
             }
             Self::Loading => "wait: Redis is loading its data set",
-            Self::ReadOnly => "point REDIS_HOST at the primary: this server does not take writes",
+            Self::ReadOnly => {
+                "point REDIS_HOST at the primary: this server does not take writes; with REDIS_SENTINELS wait, it is looked for"
+            }
             Self::MasterDown => "this replica has lost its primary: finish the failover",
             Self::OutOfMemory => {
                 "Redis is at maxmemory: free memory or raise it; nothing is moved until then"
@@ -134,6 +144,12 @@ impl Reason {
             Self::Unsupported => "use Redis 7.0 or later, with its commands under their own names",
             Self::Cluster => {
                 "look at CLUSTER INFO: a slot is moving, or no node serves it; REDIS_CLUSTER_NODES must name nodes of a cluster, and a cluster needs it"
+            }
+            Self::NoPrimary => {
+                "check REDIS_SENTINEL_MASTER against what SENTINEL MASTERS tells, or wait for the end of a failover"
+            }
+            Self::ReplicasBehind => {
+                "bring the replicas back or lower REDIS_WAIT_REPLICAS; no further batch is moved until they have the last one"
             }
             Self::Other => "see the error",
         }
@@ -206,7 +222,17 @@ impl Error {
     /// Whether the server said this, so that the connection is in order.
     #[must_use]
     pub fn is_answer(&self) -> bool {
-        !matches!(self.reason, Reason::Unreachable | Reason::Timeout)
+        !matches!(
+            self.reason,
+            Reason::Unreachable | Reason::Timeout | Reason::NoPrimary
+        )
+    }
+
+    /// The same failure, with the name of whom it is about.
+    #[must_use]
+    pub fn about(self, whom: &str) -> Self {
+        let detail = format!("{whom}: {}", self.detail);
+        Self { detail, ..self }
     }
 
     fn said(reason: Reason, code: &str, detail: Option<&str>) -> Self {

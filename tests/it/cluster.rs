@@ -8,7 +8,7 @@ use mutt_remediation::dlq::redis::{Limits, Lists};
 use mutt_remediation::dlq::{Committed, Disposition, Reason};
 use mutt_remediation::drain::classify::Rules;
 use mutt_remediation::drain::plan::{Plan, plan};
-use mutt_remediation::link::{LinkConfig, Node};
+use mutt_remediation::link::{Address, LinkConfig};
 
 use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, daemon, until};
 
@@ -90,7 +90,7 @@ fn queue(cluster: &Cluster) -> Queue {
     let nodes = cluster.seeds();
     let nodes = nodes.split(',').map(|node| {
         let (host, port) = node.split_once(':').expect("host:port");
-        Node {
+        Address {
             host: host.into(),
             port: port.parse().expect("a port"),
         }
@@ -104,6 +104,8 @@ fn queue(cluster: &Cluster) -> Queue {
         client_name: "test".into(),
         timeout: Duration::from_secs(20),
         cluster: nodes.collect(),
+        sentinels: None,
+        wait: None,
     };
     let lists = Lists {
         source: SOURCE.into(),
@@ -369,8 +371,16 @@ async fn settings_that_do_not_go_with_a_cluster_are_refused_with_the_remedy() {
             "with one hash tag like {mutt}:dlq:alerter",
         ),
         (
-            &[("REDIS_CLUSTER_NODES", "127.0.0.1")],
-            "host:port, several separated by commas",
+            &[("REDIS_CLUSTER_NODES", "127.0.0.1:0")],
+            "REDIS_CLUSTER_NODES",
+        ),
+        (
+            &[
+                seeds,
+                ("REDIS_SENTINELS", "a"),
+                ("REDIS_SENTINEL_MASTER", "b"),
+            ],
+            "a cluster fails over by itself",
         ),
     ] {
         let output = daemon::output(&["--check-config"], variables);

@@ -362,3 +362,92 @@ async fn log_levels_go_by_pythons_names_too() {
         Some(2)
     );
 }
+
+#[test]
+fn sentinels_are_read_with_their_own_secrets() {
+    let config = load(&[
+        ("REDIS_SENTINELS", "sentinel-0:7, [::1]"),
+        ("REDIS_SENTINEL_MASTER", "mymaster"),
+        ("REDIS_SENTINEL_USERNAME", "asker"),
+        ("REDIS_SENTINEL_PASSWORD", "hush-sentinel"),
+        ("REDIS_PASSWORD", "hush-data"),
+        ("REDIS_TLS_ENABLED", "true"),
+        ("REDIS_DB", "3"),
+        ("REDIS_WAIT_REPLICAS", "2"),
+        ("REDIS_WAIT_TIMEOUT_MS", "4999"),
+    ])
+    .expect("valid");
+    let sentinels = config.redis.sentinels.as_ref().expect("sentinels");
+    let addresses: Vec<String> = sentinels
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(addresses, ["sentinel-0:7", "[::1]:26379"]);
+    assert_eq!(sentinels.primary, "mymaster");
+    assert_eq!(sentinels.username.as_deref(), Some("asker"));
+    assert_eq!(config.redis.url.as_str(), "rediss://localhost:6379/3");
+    let wait = config.redis.wait.expect("a wait");
+    assert_eq!((wait.replicas, wait.timeout.as_millis()), (2, 4_999));
+    let moogsoft = |warning: &String| warning.contains("MOOG_WEBHOOK_URL");
+    assert!(
+        config.warnings.iter().all(moogsoft),
+        "{:?}",
+        config.warnings
+    );
+    let shown = format!("{:?} {:?}", config.effective, config.redis);
+    assert!(shown.contains("sentinel-0:7,[::1]:26379"), "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
+    assert!(load(&[]).expect("valid").redis.wait.is_none());
+}
+
+#[test]
+fn what_does_not_go_with_sentinels_is_refused_or_warned_about() {
+    const MASTER: (&str, &str) = ("REDIS_SENTINEL_MASTER", "m");
+    const SENTINELS: (&str, &str) = ("REDIS_SENTINELS", "a");
+    for (pairs, told) in [
+        (vec![SENTINELS], "REDIS_SENTINEL_MASTER is not set"),
+        (vec![MASTER], "REDIS_SENTINELS is not set"),
+        (
+            vec![SENTINELS, MASTER, ("REDIS_URL", "redis://:hush@b")],
+            "REDIS_URL and REDIS_SENTINELS are both set",
+        ),
+        (
+            vec![MASTER, ("REDIS_SENTINELS", "redis://:hush@a")],
+            "REDIS_SENTINELS: the value (not shown) is not a list of host:port",
+        ),
+        (
+            vec![("REDIS_WAIT_REPLICAS", "1"), ("REDIS_TIMEOUT", "1")],
+            "REDIS_WAIT_TIMEOUT_MS: \"1000\" is not less than REDIS_TIMEOUT, which is 1 s",
+        ),
+    ] {
+        let problems = load(&pairs).expect_err(told);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(told), "{problems:?}");
+        assert!(!problems[0].contains("hush"), "{problems:?}");
+    }
+
+    for (pairs, told) in [
+        (
+            vec![SENTINELS, MASTER, ("REDIS_HOST", "b")],
+            "REDIS_HOST has no effect: REDIS_SENTINELS wins",
+        ),
+        (
+            vec![SENTINELS, MASTER, ("REDIS_PORT", "1")],
+            "REDIS_PORT has no effect: REDIS_SENTINELS wins",
+        ),
+        (
+            vec![SENTINELS, MASTER, ("REDIS_SENTINEL_USERNAME", "u")],
+            "REDIS_SENTINEL_USERNAME has no effect without REDIS_SENTINEL_PASSWORD",
+        ),
+        (
+            vec![("REDIS_SENTINEL_PASSWORD", "hush")],
+            "REDIS_SENTINEL_PASSWORD has no effect without REDIS_SENTINELS",
+        ),
+    ] {
+        let warnings = load(&pairs).expect("valid").warnings;
+        assert!(warnings.iter().any(|w| w == told), "{warnings:?}");
+    }
+    let short = [("REDIS_TIMEOUT", "1")];
+    assert!(load(&short).is_ok(), "nobody waits for replicas");
+}

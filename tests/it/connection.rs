@@ -283,12 +283,12 @@ async fn a_user_who_may_not_push_is_told_and_nothing_is_lost() {
     until("it drains", || async { redis.len(TARGET).await == 1 }).await;
 }
 
-struct Certificates {
+pub(crate) struct Certificates {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).expect("good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"));
@@ -297,7 +297,7 @@ impl Certificates {
         }
     }
 
-    fn write(&self, dir: &Path, name: &str) -> (String, String) {
+    pub(crate) fn write(&self, dir: &Path, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names = vec!["localhost".into(), "127.0.0.1".into()];
         let mut params = CertificateParams::new(names).expect("good names");
@@ -311,7 +311,7 @@ impl Certificates {
         (text("crt"), text("key"))
     }
 
-    fn authority(&self, dir: &Path) -> String {
+    pub(crate) fn authority(&self, dir: &Path) -> String {
         let path = dir.join("ca.crt");
         std::fs::write(&path, self.issuer.pem()).expect("written");
         path.to_str().expect("text").to_owned()
@@ -553,7 +553,9 @@ async fn a_server_that_could_not_load_its_log_after_a_script_is_left_alone() {
     let redis = Redis::with(&["--rename-command", "MULTI", ""]);
     redis.dead_letter(&["{}"]).await;
     let daemon = Daemon::start(&redis, &[]);
-    daemon.until_logged("MULTI or EXEC is renamed on this server").await;
+    daemon
+        .until_logged("MULTI or EXEC is renamed on this server")
+        .await;
     daemon
         .until_metric(&failed("unsupported"), |count| count >= 1.0)
         .await;

@@ -46,6 +46,7 @@ fn imports_stay_in_their_files() {
             &[
                 "link.rs",
                 "link/error.rs",
+                "link/sentinel.rs",
                 "dlq/redis.rs",
                 "settings/watch.rs",
                 "survey.rs",

@@ -25,6 +25,8 @@ fn queue(redis: &Redis) -> Queue {
         client_name: "test".into(),
         timeout: std::time::Duration::from_secs(20),
         cluster: vec![],
+        sentinels: None,
+        wait: None,
     };
     let lists = Lists {
         source: SOURCE.into(),

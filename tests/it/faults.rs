@@ -9,7 +9,7 @@ const DRAINING: [(&str, &str); 2] = [
     ("REMEDIATION_BATCH_SIZE", "50"),
 ];
 
-fn letters(count: usize) -> Vec<String> {
+pub(crate) fn letters(count: usize) -> Vec<String> {
     let letter = |id| match id % 10 {
         0 => format!(r#"{{"id":{id},"_moog_retry_count":7}}"#),
         1 => format!("no json {id}"),

@@ -17,6 +17,7 @@ mod drain;
 mod faults;
 mod http;
 mod moogsoft;
+mod sentinel;
 mod settings;
 mod shutdown;
 mod support;

@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod sentinel;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
@@ -11,5 +12,6 @@ pub(crate) use cluster::Cluster;
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
+pub(crate) use sentinel::{MASTER, Sentinel, StuckSentinel, Watched};
 pub(crate) use wait::until;
 pub(crate) use webhook::Webhook;

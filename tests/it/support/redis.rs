@@ -91,6 +91,13 @@ impl Redis {
         asked.is_ok() && !answer.starts_with(b"-LOAD")
     }
 
+    /// Sends it a signal, such as `-STOP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args([name, &id]).status();
+        assert!(sent.expect("kill exists").success());
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
