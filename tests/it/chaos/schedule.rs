@@ -1,0 +1,215 @@
+//! What goes wrong when: a pure function of the seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// One round.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub seed: u64,
+    pub workers: Vec<Pace>,
+    /// Redis writes its log at every command, and may be killed.
+    pub persistent: bool,
+    pub producers: usize,
+    /// Letters that lie in the source at the beginning.
+    pub backlog: usize,
+    /// Of a hundred messages the consumer hands back so many.
+    pub bounces: u32,
+    /// Sorted by time, counted from the beginning.
+    pub actions: Vec<(Duration, Action)>,
+}
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Behind a proxy, where its line can be disturbed.
+    pub proxied: bool,
+    pub batch: usize,
+    pub pause: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Signal 9.
+    Kill(usize),
+    Start(usize),
+    /// SIGSTOP and SIGCONT.
+    Freeze(usize),
+    Thaw(usize),
+    Line(usize, Line),
+    Operator(Raid),
+    KillRedis,
+    /// An orderly end.
+    StopRedis,
+    StartRedis,
+    FlushScripts,
+    /// From now on Redis takes no writes that need memory.
+    NoMemory,
+    Memory,
+    /// For so many milliseconds, writes only or everything.
+    Pause(u64, &'static str),
+    KillClients,
+    /// Takes a right from the daemons' user, or gives it back.
+    Rights(&'static str),
+}
+
+/// What becomes of a worker's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    CutAfterRequest(i64),
+    CutAfterReply(i64),
+    BlackHole,
+    Refuse,
+    Accept,
+    /// Bytes a second; 0 ends it.
+    Slow(usize),
+    /// Milliseconds that everything is held back for; 0 ends it. What a worker has sent arrives
+    /// even if the worker is gone by then.
+    Late(u64),
+}
+
+/// What an operator does to the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raid {
+    Pop(usize),
+    /// The one at so many hundredths of the list, counted from the old end.
+    Remove(usize),
+    /// So many of the old end, or of the young one.
+    TrimOld(usize),
+    TrimYoung(usize),
+    Delete,
+    Rename,
+}
+
+/// Rights that may go at any moment without a message being doubled. EVAL, LTRIM and the keys are
+/// not among them: `points.rs` shows what happens where they go between a commit and its EXEC.
+const RIGHTS: [[&str; 2]; 8] = [
+    ["-watch", "+watch"],
+    ["-multi", "+multi"],
+    ["-exec", "+exec"],
+    ["-evalsha", "+evalsha"],
+    ["-lpush", "+lpush"],
+    ["-lrange", "+lrange"],
+    ["-discard", "+discard"],
+    ["off", "on"],
+];
+
+impl Schedule {
+    /// The round of this seed, with faults for so long.
+    pub fn of(seed: u64, length: Duration) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let workers: Vec<Pace> = (0..rng.usize(1..=3)).map(|_| pace(&mut rng)).collect();
+        let persistent = rng.u32(0..100) < 60;
+        let mut schedule = Self {
+            seed,
+            persistent,
+            producers: rng.usize(1..=2),
+            backlog: rng.usize(1_000..4_000),
+            bounces: *rng.choice(&[0, 5, 30]).expect("some"),
+            actions: vec![],
+            workers,
+        };
+        let length = u64::try_from(length.as_millis()).expect("short");
+        let mut at = 150;
+        while at < length {
+            schedule.draw(&mut rng, at);
+            at += rng.u64(5..160);
+        }
+        schedule.actions.sort_by_key(|(at, _)| *at);
+        schedule
+    }
+
+    /// Adds a fault, and its end if it has one.
+    fn draw(&mut self, rng: &mut Rng, at: u64) {
+        let worker = rng.usize(0..self.workers.len());
+        let mut add = |after: u64, action| {
+            self.actions
+                .push((Duration::from_millis(at + after), action));
+        };
+        match rng.u32(0..100) {
+            0..12 => {
+                add(0, Action::Kill(worker));
+                add(rng.u64(0..200), Action::Start(worker));
+            }
+            12..16 => {
+                add(0, Action::Freeze(worker));
+                add(rng.u64(20..1_500), Action::Thaw(worker));
+            }
+            16..50 if self.workers[worker].proxied => {
+                let mut line = |after, line| add(after, Action::Line(worker, line));
+                // Mostly within a batch, and now and then within a giant.
+                let bytes = 1 << rng.u32(1..20);
+                let bytes = rng.i64(0..bytes);
+                match rng.u32(0..10) {
+                    0..3 => line(0, Line::CutAfterRequest(bytes)),
+                    3..6 => line(0, Line::CutAfterReply(bytes)),
+                    6 => line(0, Line::BlackHole),
+                    7 => {
+                        line(0, Line::Refuse);
+                        line(rng.u64(10..300), Line::Accept);
+                    }
+                    8 => {
+                        line(0, Line::Slow(rng.usize(5_000..500_000)));
+                        line(rng.u64(50..600), Line::Slow(0));
+                    }
+                    _ => {
+                        line(0, Line::Late(rng.u64(1..1_500)));
+                        line(rng.u64(50..600), Line::Late(0));
+                    }
+                }
+            }
+            16..70 => add(0, Action::Operator(raid(rng))),
+            70..76 if self.persistent => {
+                let end = [Action::KillRedis, Action::KillRedis, Action::StopRedis];
+                add(0, *rng.choice(&end).expect("some"));
+                add(rng.u64(1..300), Action::StartRedis);
+            }
+            70..80 => add(0, Action::FlushScripts),
+            80..84 => {
+                add(0, Action::NoMemory);
+                add(rng.u64(20..500), Action::Memory);
+            }
+            84..88 => {
+                let what = *rng.choice(&["ALL", "WRITE"]).expect("some");
+                add(0, Action::Pause(rng.u64(10..1_600), what));
+            }
+            88..93 => add(0, Action::KillClients),
+            _ => {
+                let [take, give] = *rng.choice(&RIGHTS).expect("some");
+                add(0, Action::Rights(take));
+                add(rng.u64(20..700), Action::Rights(give));
+            }
+        }
+    }
+}
+
+/// Some five hundred to two thousand messages a second.
+fn pace(rng: &mut Rng) -> Pace {
+    let (batch, pause) = *rng
+        .choice(&[(1, 0), (2, 1), (5, 4), (10, 8), (40, 30), (200, 120)])
+        .expect("some");
+    Pace {
+        proxied: rng.u32(0..4) > 0,
+        batch,
+        pause: Duration::from_millis(pause),
+    }
+}
+
+fn raid(rng: &mut Rng) -> Raid {
+    match rng.u32(0..40) {
+        0..12 => Raid::Pop(rng.usize(1..20)),
+        12..24 => Raid::Remove(rng.usize(0..100)),
+        24..32 => Raid::TrimOld(rng.usize(1..60)),
+        32..37 => Raid::TrimYoung(rng.usize(1..60)),
+        37 => Raid::Delete,
+        _ => Raid::Rename,
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_schedule() {
+    let of = |seed| format!("{:?}", Schedule::of(seed, Duration::from_secs(3)));
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7), of(8));
+}
