@@ -18,6 +18,7 @@
 mod ledger;
 mod letters;
 mod others;
+mod points;
 mod round;
 mod schedule;
 mod wrong;

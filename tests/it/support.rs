@@ -3,11 +3,13 @@
 pub(crate) mod daemon;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod stepper;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
+pub(crate) use stepper::{Held, Onward, Stepper, Stop};
 pub(crate) use wait::until;
 pub(crate) use webhook::Webhook;

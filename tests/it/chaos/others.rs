@@ -92,8 +92,11 @@ pub async fn produce(
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
 ) {
+    let mut depth = 0;
     while !stop.load(Ordering::SeqCst) {
-        let count = rng.usize(1..12);
+        // What an operator takes at once is made up for, so that the workers have work.
+        let most = if depth < 500 { 150 } else { 12 };
+        let count = rng.usize(1..most);
         let first = numbers.fetch_add(count, Ordering::SeqCst);
         let mut letters: Vec<Letter> = (first..first + count)
             .map(|id| Letter::draw(&mut rng, id))
@@ -101,12 +104,13 @@ pub async fn produce(
         if rng.u32(0..400) == 0 {
             letters = vec![Letter::giant(first)];
         }
-        dead_letter(&mut line, &letters, &ledger).await;
+        depth = dead_letter(&mut line, &letters, &ledger).await;
         tokio::time::sleep(Duration::from_millis(rng.u64(1..25))).await;
     }
 }
 
-pub async fn dead_letter(line: &mut Line, letters: &[Letter], ledger: &Mutex<Ledger>) {
+/// Returns how long the source is now; unknown counts as long.
+pub async fn dead_letter(line: &mut Line, letters: &[Letter], ledger: &Mutex<Ledger>) -> u64 {
     ledger.lock().expect("not poisoned").attempt(letters);
     let mut push = redis::cmd("LPUSH");
     push.arg(SOURCE);
@@ -120,6 +124,7 @@ pub async fn dead_letter(line: &mut Line, letters: &[Letter], ledger: &Mutex<Led
     } else if said(&answer) {
         ledger.refused(letters);
     }
+    answer.unwrap_or(u64::MAX)
 }
 
 /// Takes from the target like MUTT's alerter, and hands some of it back as it is.
@@ -133,7 +138,7 @@ pub async fn consume(mut line: Line, mut rng: Rng, bounces: u32, stop: Arc<Atomi
             take
         };
         let _: RedisResult<redis::Value> = line.call(&command).await;
-        tokio::time::sleep(Duration::from_millis(rng.u64(0..4))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
     }
 }
 
