@@ -316,17 +316,18 @@ async fn what_an_operator_takes_between_peek_and_exec_is_not_pushed() {
         Raid::Delete,
         Raid::Rename,
     ] {
-        for step in [
-            Reply("WATCH", 1),
-            Reply("LRANGE", 2),
-            Reply("MULTI", 1),
-            Request("EXEC", 1),
-        ] {
+        let at = async |step| {
             let (scene, held) = Scene::at(step).await;
             scene.raid(raid).await;
             held.go(Pass);
             scene.each_is_in_exactly_one_list().await;
-        }
+        };
+        tokio::join!(
+            at(Reply("WATCH", 1)),
+            at(Reply("LRANGE", 2)),
+            at(Reply("MULTI", 1)),
+            at(Request("EXEC", 1)),
+        );
     }
 }
 
@@ -399,12 +400,13 @@ async fn all_stays_when_the_worker_is_killed_before_it_loads_the_comparing_scrip
 async fn a_comparing_script_that_is_cut_or_flushed_moves_nothing_and_one_whose_answer_is_lost_moves_once()
  {
     for onward in [Cut, Half, Swallow] {
-        for (stop, moved) in [(Request("EVALSHA", 2), 0), (Reply("EVALSHA", 2), 4)] {
+        let at = async |stop, moved: usize| {
             let (scene, held) = comparing(stop).await;
             assert_eq!(scene.depths().await[0], 9 - moved, "{stop:?} {onward:?}");
             held.go(onward);
             scene.each_is_in_exactly_one_list().await;
-        }
+        };
+        tokio::join!(at(Request("EVALSHA", 2), 0), at(Reply("EVALSHA", 2), 4));
     }
     let (scene, held) = comparing(Request("EVALSHA", 2)).await;
     let () = scene.redis.command(&["SCRIPT", "FLUSH"]).await;
@@ -453,16 +455,17 @@ async fn a_late_comparing_script_that_meets_twins_moves_each_once() {
 #[tokio::test]
 async fn a_giant_moves_once_whatever_happens_to_the_script_that_moves_it() {
     for onward in [Cut, Half, Swallow] {
-        for (stop, depths) in [
-            (Request("DISCARD", 1), [1, 0, 0]),
-            (Request("EVALSHA", 2), [1, 0, 0]),
-            (Reply("EVALSHA", 2), [0, 1, 0]),
-        ] {
+        let at = async |stop, depths| {
             let (scene, held) = Scene::with(&[Letter::giant(0)], stop).await;
             assert_eq!(scene.depths().await, depths, "{stop:?} {onward:?}");
             held.go(onward);
             scene.each_is_in_exactly_one_list().await;
-        }
+        };
+        tokio::join!(
+            at(Request("DISCARD", 1), [1, 0, 0]),
+            at(Request("EVALSHA", 2), [1, 0, 0]),
+            at(Reply("EVALSHA", 2), [0, 1, 0]),
+        );
     }
 }
 

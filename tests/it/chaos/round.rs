@@ -169,6 +169,7 @@ impl Round {
                 if !self.redis_runs {
                     self.redis.up();
                     self.redis_runs = true;
+                    self.line = others::Line::to(&self.redis);
                 }
             }
             Action::FlushScripts => self.command(&["SCRIPT", "FLUSH"]).await,

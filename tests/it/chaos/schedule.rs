@@ -197,12 +197,14 @@ fn pace(rng: &mut Rng) -> Pace {
 }
 
 fn raid(rng: &mut Rng) -> Raid {
-    match rng.u32(0..40) {
-        0..12 => Raid::Pop(rng.usize(1..20)),
-        12..24 => Raid::Remove(rng.usize(0..100)),
-        24..32 => Raid::TrimOld(rng.usize(1..60)),
-        32..37 => Raid::TrimYoung(rng.usize(1..60)),
-        37 => Raid::Delete,
+    match rng.u32(0..60) {
+        0..15 => Raid::Pop(rng.usize(1..20)),
+        // Mostly where a batch is.
+        15..30 => Raid::Remove(rng.usize(0..3)),
+        30..35 => Raid::Remove(rng.usize(0..100)),
+        35..50 => Raid::TrimOld(rng.usize(1..60)),
+        50..58 => Raid::TrimYoung(rng.usize(1..60)),
+        58 => Raid::Delete,
         _ => Raid::Rename,
     }
 }
