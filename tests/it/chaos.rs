@@ -35,7 +35,7 @@ use wrong::Way;
 const LENGTH: Duration = Duration::from_millis(3_500);
 
 /// Chosen so that together they do all that a schedule can do.
-const SEEDS: [u64; 4] = [211, 212, 213, 214];
+const SEEDS: [u64; 4] = [3778, 3779, 3780, 3781];
 
 /// Plays a round with the daemon, and panics unless each message is in exactly one list.
 async fn play(seed: u64) {
@@ -150,12 +150,13 @@ async fn the_count_catches_a_worker_whose_trim_redis_may_have_forgotten() {
 /// Without this the tests above might only show that the rounds themselves lose messages.
 #[tokio::test]
 async fn the_count_finds_nothing_wrong_with_a_small_worker_that_verifies() {
-    let round = async |seed| {
-        let outcome = run(&Schedule::of(seed, LENGTH / 2), Way::Verified).await;
-        let Outcome {
-            verdict, events, ..
-        } = outcome;
-        assert!(verdict.is_sound(), "seed {seed}: {verdict}\n{events}");
-    };
-    join_all((0..3).map(round)).await;
+    join_all((0..3).map(cleared)).await;
+}
+
+async fn cleared(seed: u64) {
+    let outcome = run(&Schedule::of(seed, LENGTH / 2), Way::Verified).await;
+    let Outcome {
+        verdict, events, ..
+    } = outcome;
+    assert!(verdict.is_sound(), "seed {seed}: {verdict}\n{events}");
 }

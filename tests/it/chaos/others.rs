@@ -27,11 +27,10 @@ elseif ARGV[1] == '0' then redis.call('LTRIM', KEYS[1], ARGV[2] + 1, -1)
 else redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1) end
 return #taken";
 
-/// Takes the message at so many hundredths of KEYS[1] to KEYS[2], as LREM does: the first of its
-/// bytes from the old end.
+/// Takes the message behind ARGV[1] older ones from KEYS[1] to KEYS[2], as LREM does: the first
+/// with its bytes from the old end.
 const REMOVE: &str = "
-local at = math.floor(redis.call('LLEN', KEYS[1]) * ARGV[1] / 100)
-local message = redis.call('LINDEX', KEYS[1], -1 - at)
+local message = redis.call('LINDEX', KEYS[1], -1 - ARGV[1])
 if not message then return 0 end
 redis.call('LPUSH', KEYS[2], message)
 return redis.call('LREM', KEYS[1], -1, message)";
@@ -159,9 +158,9 @@ pub fn raid(raid: Raid, number: usize) -> redis::Cmd {
         Raid::Pop(count) | Raid::TrimOld(count) => take(-signed(count), -1),
         Raid::TrimYoung(count) => take(0, signed(count) - 1),
         Raid::Delete => take(0, -1),
-        Raid::Remove(hundredths) => {
+        Raid::Remove(older) => {
             let mut remove = script(REMOVE, &[SOURCE, TAKEN]);
-            remove.arg(hundredths);
+            remove.arg(older);
             remove
         }
         Raid::Rename => {

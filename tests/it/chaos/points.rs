@@ -309,7 +309,7 @@ async fn redis_killed_before_exec_keeps_all_and_after_it_the_moved_batch() {
 async fn what_an_operator_takes_between_peek_and_exec_is_not_pushed() {
     for raid in [
         Raid::Pop(1),
-        Raid::Remove(30),
+        Raid::Remove(1),
         Raid::TrimOld(3),
         Raid::TrimOld(8),
         Raid::TrimYoung(6),
@@ -418,7 +418,7 @@ async fn a_comparing_script_that_is_cut_or_flushed_moves_nothing_and_one_whose_a
 async fn what_an_operator_takes_before_the_comparing_script_is_not_pushed() {
     for raid in [
         Raid::Pop(1),
-        Raid::Remove(30),
+        Raid::Remove(1),
         Raid::TrimYoung(7),
         Raid::Rename,
     ] {

@@ -31,7 +31,7 @@ pub struct Outcome {
 pub async fn run(schedule: &Schedule, way: Way) -> Outcome {
     let mut round = Round::prepare(schedule, way).await;
     let others = round.others(schedule);
-    let began = Instant::now();
+    let mut began = Instant::now();
     for (at, action) in &schedule.actions {
         tokio::time::sleep_until(began + *at).await;
         let _ = writeln!(
@@ -40,6 +40,8 @@ pub async fn run(schedule: &Schedule, way: Way) -> Outcome {
             began.elapsed().as_millis()
         );
         round.act(*action).await;
+        // What holds the operator up, such as a pause, must not bring the rest closer together.
+        began = began.max(Instant::now() - *at);
     }
     round.calm_down().await;
     others.end().await;
@@ -55,6 +57,8 @@ struct Round {
     ledger: Arc<Mutex<Ledger>>,
     raids: usize,
     first_date: i64,
+    /// Messages that were moved before the end of the faults.
+    moved_meanwhile: usize,
     events: String,
 }
 
@@ -98,6 +102,7 @@ impl Round {
             ledger: Arc::default(),
             raids: 0,
             first_date: jiff::Timestamp::now().as_second(),
+            moved_meanwhile: 0,
             events: String::new(),
         };
         let mut rng = Rng::with_seed(schedule.seed);
@@ -219,7 +224,9 @@ impl Round {
             station.disturb(Line::CutAfterReply(-1));
             station.start();
         }
-        let _ = writeln!(self.events, "          calm");
+        for list in [TARGET, CONSUMED, DEAD] {
+            self.moved_meanwhile += self.redis.len(list).await;
+        }
     }
 
     /// Lets the workers empty the source, and then finish what they are at.
@@ -262,7 +269,11 @@ impl Round {
         for (place, list) in &found.lists {
             let _ = write!(counts, " {place:?} {}", list.len());
         }
-        let _ = write!(counts, ", handed back {}", found.bounces);
+        let _ = write!(
+            counts,
+            "; {} moved among faults, {} handed back",
+            self.moved_meanwhile, found.bounces
+        );
         Outcome {
             verdict: ledger.judge(&found),
             events: self.events,

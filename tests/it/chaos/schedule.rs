@@ -73,7 +73,7 @@ pub enum Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raid {
     Pop(usize),
-    /// The one at so many hundredths of the list, counted from the old end.
+    /// The one behind so many older ones.
     Remove(usize),
     /// So many of the old end, or of the young one.
     TrimOld(usize),
@@ -105,7 +105,7 @@ impl Schedule {
             seed,
             persistent,
             producers: rng.usize(1..=2),
-            backlog: rng.usize(1_000..4_000),
+            backlog: rng.usize(2_000..6_000),
             bounces: *rng.choice(&[0, 5, 30]).expect("some"),
             actions: vec![],
             workers,
@@ -114,7 +114,7 @@ impl Schedule {
         let mut at = 150;
         while at < length {
             schedule.draw(&mut rng, at);
-            at += rng.u64(5..160);
+            at += rng.u64(5..200);
         }
         schedule.actions.sort_by_key(|(at, _)| *at);
         schedule
@@ -128,15 +128,17 @@ impl Schedule {
                 .push((Duration::from_millis(at + after), action));
         };
         match rng.u32(0..100) {
-            0..12 => {
+            // A worker that starts works at once; one that has met a fault waits for up to a
+            // second. So there are many kills.
+            0..26 => {
                 add(0, Action::Kill(worker));
-                add(rng.u64(0..200), Action::Start(worker));
+                add(rng.u64(0..60), Action::Start(worker));
             }
-            12..16 => {
+            26..29 => {
                 add(0, Action::Freeze(worker));
-                add(rng.u64(20..1_500), Action::Thaw(worker));
+                add(5 << rng.u32(0..9), Action::Thaw(worker));
             }
-            16..50 if self.workers[worker].proxied => {
+            29..58 if self.workers[worker].proxied => {
                 let mut line = |after, line| add(after, Action::Line(worker, line));
                 // Mostly within a batch, and now and then within a giant.
                 let bytes = 1 << rng.u32(1..20);
@@ -154,25 +156,25 @@ impl Schedule {
                         line(rng.u64(50..600), Line::Slow(0));
                     }
                     _ => {
-                        line(0, Line::Late(rng.u64(1..1_500)));
+                        line(0, Line::Late(1 << rng.u32(0..11)));
                         line(rng.u64(50..600), Line::Late(0));
                     }
                 }
             }
-            16..70 => add(0, Action::Operator(raid(rng))),
-            70..76 if self.persistent => {
+            29..72 => add(0, Action::Operator(raid(rng))),
+            72..77 if self.persistent => {
                 let end = [Action::KillRedis, Action::KillRedis, Action::StopRedis];
                 add(0, *rng.choice(&end).expect("some"));
-                add(rng.u64(1..300), Action::StartRedis);
+                add(rng.u64(1..150), Action::StartRedis);
             }
-            70..80 => add(0, Action::FlushScripts),
+            72..80 => add(0, Action::FlushScripts),
             80..84 => {
                 add(0, Action::NoMemory);
-                add(rng.u64(20..500), Action::Memory);
+                add(rng.u64(20..300), Action::Memory);
             }
             84..88 => {
                 let what = *rng.choice(&["ALL", "WRITE"]).expect("some");
-                add(0, Action::Pause(rng.u64(10..1_600), what));
+                add(0, Action::Pause(5 << rng.u32(0..9), what));
             }
             88..93 => add(0, Action::KillClients),
             _ => {
@@ -184,10 +186,10 @@ impl Schedule {
     }
 }
 
-/// Some five hundred to two thousand messages a second.
+/// Mostly within a batch, seldom between two: some thousand messages a second.
 fn pace(rng: &mut Rng) -> Pace {
     let (batch, pause) = *rng
-        .choice(&[(1, 0), (2, 1), (5, 4), (10, 8), (40, 30), (200, 120)])
+        .choice(&[(1, 0), (2, 0), (5, 1), (10, 2), (40, 15), (200, 80)])
         .expect("some");
     Pace {
         proxied: rng.u32(0..4) > 0,
@@ -199,9 +201,9 @@ fn pace(rng: &mut Rng) -> Pace {
 fn raid(rng: &mut Rng) -> Raid {
     match rng.u32(0..60) {
         0..15 => Raid::Pop(rng.usize(1..20)),
-        // Mostly where a batch is.
-        15..30 => Raid::Remove(rng.usize(0..3)),
-        30..35 => Raid::Remove(rng.usize(0..100)),
+        // Mostly where a batch is, whose ends are looked at twice, but not its middle.
+        15..30 => Raid::Remove(rng.usize(0..30)),
+        30..35 => Raid::Remove(rng.usize(0..3_000)),
         35..50 => Raid::TrimOld(rng.usize(1..60)),
         50..58 => Raid::TrimYoung(rng.usize(1..60)),
         58 => Raid::Delete,
