@@ -105,7 +105,7 @@ impl Schedule {
             seed,
             persistent,
             producers: rng.usize(1..=2),
-            backlog: rng.usize(2_000..6_000),
+            backlog: rng.usize(1_500..4_000),
             bounces: *rng.choice(&[0, 5, 30]).expect("some"),
             actions: vec![],
             workers,
@@ -189,7 +189,7 @@ impl Schedule {
 /// Mostly within a batch, seldom between two: some thousand messages a second.
 fn pace(rng: &mut Rng) -> Pace {
     let (batch, pause) = *rng
-        .choice(&[(1, 0), (2, 0), (5, 1), (10, 2), (40, 15), (200, 80)])
+        .choice(&[(2, 0), (5, 0), (10, 2), (40, 15), (200, 80)])
         .expect("some");
     Pace {
         proxied: rng.u32(0..4) > 0,
