@@ -20,6 +20,7 @@ mod letters;
 mod others;
 mod points;
 mod round;
+mod scene;
 mod schedule;
 mod wrong;
 
