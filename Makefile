@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench failover image clean
+.PHONY: help setup build demo test chaos check bench failover image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -24,6 +24,10 @@ demo: ## thousands of dead letters, an outage and a recovery, on a throw-away Re
 test: ## all tests, on real Redis servers that they start themselves
 	@.ci/setup test
 	cargo test --locked
+
+chaos: ## everything goes wrong at once for CHAOS_SECONDS, or by one CHAOS_SEED for CHAOS_ROUNDS
+	@.ci/setup test
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-300} cargo test --locked --test it fresh_seed -- --nocapture
 
 check: ## format, lints, documentation, dependencies, manifests, links
 	.ci/check

@@ -169,7 +169,18 @@ impl Link {
         let connection = self.connection().await?;
         let count = commands.len();
         let answers = connection.req_packed_commands(commands, 0, count).await;
-        self.judge(answers)
+        let answers = self.judge(answers)?;
+        let doubtful = |answer: &Value| {
+            let error = answer.clone().extract_error().map_err(Error::from).err();
+            error.is_some_and(|error| !error.reason.is_harmless())
+        };
+        let errors = answers
+            .iter()
+            .filter(|answer| matches!(answer, Value::ServerError(_)));
+        if errors.into_iter().any(doubtful) {
+            self.connection = None;
+        }
+        Ok(answers)
     }
 
     /// How many connections have been made.
@@ -241,15 +252,8 @@ impl Link {
 
     fn judge<T>(&mut self, answer: Result<T, RedisError>) -> Result<T, Error> {
         let answer = answer.map_err(Error::from);
-        // After these the line is known to be good; after all else a new one is surer.
-        let harmless = |reason| {
-            use Reason::{NoPermission, NoScript, NotRun, OutOfMemory, WrongType};
-            matches!(
-                reason,
-                NoScript | NotRun | WrongType | OutOfMemory | NoPermission
-            )
-        };
-        if answer.as_ref().is_err_and(|error| !harmless(error.reason)) {
+        let doubtful = |error: &Error| !error.reason.is_harmless();
+        if answer.as_ref().is_err_and(doubtful) {
             self.connection = None;
         }
         answer

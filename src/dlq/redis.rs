@@ -325,12 +325,17 @@ impl Queue {
         self.leave_transaction().await;
         let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
         if self.watches && allowed {
-            match self.watch_and_read(limits).await {
+            let mut watched = self.watch_and_read(limits).await;
+            if matches!(&watched, Err(error) if error.reason == Reason::NoScript) {
+                PEEK.load(&mut self.link).await?;
+                watched = self.watch_and_read(limits).await;
+            }
+            match watched {
                 Ok(piece) => return Ok(piece),
                 Err(error) if error.reason == Reason::Timeout => return Err(error),
                 Err(error) => {
-                    // The line had gone stale, the script was not known, or a command was refused:
-                    // a new line and the plain script tell. Reading once more does no harm.
+                    // The line had gone stale, or a command was refused: a new line and the plain
+                    // script tell. Reading once more does no harm.
                     self.give_line_up();
                     let passing = error.reason == Reason::NoScript || !error.is_answer();
                     self.refused = (!passing).then(Instant::now);
@@ -676,6 +681,12 @@ impl Script {
         command
     }
 
+    async fn load(&self, link: &mut Link) -> Result<(), link::Error> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(self.source);
+        link.call(&load).await
+    }
+
     /// Calls the script. A server that does not know it has not run it, so that loading it and
     /// calling again is no repetition.
     pub(super) async fn call<T: FromRedisValue>(
@@ -685,9 +696,7 @@ impl Script {
     ) -> Result<T, link::Error> {
         match link.call(command).await {
             Err(error) if error.reason == Reason::NoScript => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(self.source);
-                let () = link.call(&load).await?;
+                self.load(link).await?;
                 link.call(command).await
             }
             answer => answer,

@@ -102,6 +102,18 @@ impl Reason {
         }
     }
 
+    /// Whether the line is known to be good after it; after all else a new one is surer.
+    pub(super) fn is_harmless(self) -> bool {
+        matches!(
+            self,
+            Self::NoScript
+                | Self::NotRun
+                | Self::WrongType
+                | Self::OutOfMemory
+                | Self::NoPermission
+        )
+    }
+
     /// What the operator is to do about it.
     #[must_use]
     pub fn advice(self) -> &'static str {

@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
+pub(crate) mod stepper;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
@@ -13,5 +14,6 @@ pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
 pub(crate) use sentinel::{MASTER, Sentinel, StuckSentinel, Watched};
+pub(crate) use stepper::{Held, Onward, Stepper, Stop};
 pub(crate) use wait::until;
 pub(crate) use webhook::Webhook;

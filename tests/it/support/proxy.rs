@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,8 @@ pub struct Faults {
     to_client: AtomicI64,
     /// Bytes a second in each direction; 0 means no limit.
     rate: AtomicUsize,
+    /// Milliseconds that everything is held back for, each way.
+    late: AtomicU64,
     refusing: watch::Sender<bool>,
 }
 
@@ -76,6 +78,13 @@ impl Proxy {
     /// Lets this much pass in a second, each way.
     pub fn limit_bytes_per_second(&self, rate: usize) {
         self.faults.rate.store(rate, Ordering::SeqCst);
+    }
+
+    /// Holds everything back for so long, each way. What a client has sent arrives all the same if
+    /// the client is gone by then.
+    pub fn hold_back(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).expect("short");
+        self.faults.late.store(millis, Ordering::SeqCst);
     }
 
     /// Cuts all connections after this many more bytes to the server.
@@ -141,6 +150,10 @@ async fn pump(
             )
             .tick()
             .await;
+        }
+        let late = faults.late.load(Ordering::SeqCst);
+        if late > 0 {
+            tokio::time::sleep(Duration::from_millis(late)).await;
         }
         let mut allowed = count;
         let left = budget(&faults).load(Ordering::SeqCst);
