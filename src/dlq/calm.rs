@@ -12,7 +12,7 @@ const SMALL: u64 = 16 * 1024;
 const ENOUGH: u64 = 1_000;
 
 /// Entries that are read by count at once, at most.
-const PIECE: u64 = 32;
+const PIECE: u64 = 64;
 
 /// One of so many is looked at beforehand.
 const STRIDE: u64 = 8;
@@ -68,11 +68,12 @@ impl Calm {
 mod tests {
     use super::*;
 
+    const SAMPLES: usize = 8;
     const GIANT: u64 = 5 * 1024 * 1024;
 
     fn calm() -> Calm {
         let mut calm = Calm::default();
-        calm.saw(&[900; 1_000], &[Some(900); 4]);
+        calm.saw(&[900; 1_000], &[Some(900); SAMPLES]);
         calm
     }
 
@@ -82,14 +83,14 @@ mod tests {
         assert_eq!(calm.piece(500), 0);
         calm.saw(&[900; 999], &[]);
         assert_eq!(calm.piece(500), 0);
-        calm.saw(&[900], &[Some(900); 4]);
+        calm.saw(&[900], &[Some(900); SAMPLES]);
         assert_eq!((calm.piece(500), calm.piece(10)), (PIECE, 10));
     }
 
     #[test]
     fn nothing_is_read_by_count_that_was_not_sampled() {
         let mut calm = calm();
-        calm.saw(&[900; 32], &[]);
+        calm.saw(&[900; 64], &[]);
         assert_eq!(calm.piece(500), 0);
     }
 
@@ -99,7 +100,7 @@ mod tests {
             let mut calm = calm();
             calm.saw(&[900, piece], &[Some(900), Some(sample), None, None]);
             assert_eq!(calm.piece(500), 0);
-            calm.saw(&[900; 999], &[Some(900); 4]);
+            calm.saw(&[900; 999], &[Some(900); SAMPLES]);
             assert_eq!(calm.piece(500), 0);
         }
     }
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn samples_lie_behind_the_piece_and_leave_no_gap_of_eight() {
         let samples: Vec<u64> = calm().samples(32).collect();
-        assert_eq!(samples, [40, 48, 56, 64]);
+        assert_eq!(samples, [40, 48, 56, 64, 72, 80, 88, 96]);
         assert_eq!(Calm::default().samples(32).count(), 0);
     }
 }

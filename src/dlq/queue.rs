@@ -1,6 +1,6 @@
 //! The dead letter queue, wherever its lists lie.
 
-use super::redis::{self, Limits, Lists};
+use super::redis::{Limits, Lists, Queue as OneSlot};
 use super::spread::{self, NoRoom};
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
 use crate::link::LinkConfig;
@@ -10,7 +10,7 @@ use crate::link::cluster::slot;
 #[derive(Debug)]
 pub enum Queue {
     /// One script sees all three lists.
-    Together(Box<redis::Queue>),
+    Together(Box<OneSlot>),
     /// A commit takes two steps.
     Spread(Box<spread::Queue>),
 }
@@ -25,7 +25,7 @@ impl Queue {
             let queue = spread::Queue::new(config, lists)?;
             return Ok(Self::Spread(Box::new(queue)));
         }
-        Ok(Self::Together(Box::new(redis::Queue::new(config, lists))))
+        Ok(Self::Together(Box::new(OneSlot::new(config, lists))))
     }
 
     /// In which way messages move in a cluster, and why; for the log.

@@ -391,6 +391,36 @@ async fn settings_that_do_not_go_with_a_cluster_are_refused_with_the_remedy() {
 }
 
 #[tokio::test]
+async fn an_acl_user_needs_no_more_than_the_docs_say() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(40)).await;
+    let page = std::fs::read_to_string("docs/configuration.md").expect("it exists");
+    let mut lines = page.lines();
+    let rule = lines.find_map(|line| line.strip_prefix("ACL SETUSER mutt-remediation "));
+    let rule = rule.expect("a rule").replace("'><password>'", ">secret");
+    let more = lines.find(|line| line.contains("with several slots also `"));
+    let more = more.expect("more").rsplit('`').nth(1).expect("quoted");
+    let mut words = vec!["ACL", "SETUSER", "worker"];
+    words.extend(rule.split_whitespace().chain(more.split_whitespace()));
+    words.push("+cluster|slots");
+    for index in 0..6 {
+        cluster.node(index).command::<()>(&words).await;
+    }
+    let worker = [
+        ("REDIS_USERNAME", "worker"),
+        ("REDIS_PASSWORD", "secret"),
+        ("DYNAMIC_CONFIG_ENABLED", "true"),
+    ];
+    let _daemon = daemon(&cluster, APART, &worker);
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, 40).await;
+    for index in 0..6 {
+        let log: Vec<redis::Value> = cluster.node(index).command(&["ACL", "LOG"]).await;
+        assert!(log.is_empty(), "{log:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_a_cluster_is_named() {
     let redis = Redis::start();
     let seeds = format!("127.0.0.1:{}", redis.port());

@@ -48,6 +48,8 @@ fn imports_stay_in_their_files() {
                 "link/error.rs",
                 "link/sentinel.rs",
                 "dlq/redis.rs",
+                "dlq/spread.rs",
+                "link/cluster.rs",
                 "settings/watch.rs",
                 "survey.rs",
                 "config/value.rs",
