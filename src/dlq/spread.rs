@@ -67,7 +67,7 @@ struct Destination {
 /// How a push ended.
 enum Pushed {
     Done,
-    Known,
+    Known(String),
     Old(String),
 }
 
@@ -173,7 +173,7 @@ impl Queue {
         match self.target.push(&number, &text, replays).await? {
             Pushed::Done => {}
             // Somebody else's batch; it is finished before the next peek.
-            Pushed::Known => return Ok(Committed::Conflict),
+            Pushed::Known(_) => return Ok(Committed::Conflict),
             Pushed::Old(newest) => {
                 self.skip(&number, &newest).await?;
                 return Ok(Committed::Conflict);
@@ -284,18 +284,28 @@ impl Queue {
         record: &Record,
         dead: &[&Transfer],
     ) -> Result<bool, link::Error> {
+        let mut parked = digests(dead.iter().copied());
         if !record.edits.is_empty() {
-            if let Pushed::Old(newest) = self.dead.push(number, "", dead.iter().copied()).await? {
-                // Not pushed, so it must not be trimmed either.
-                self.skip(number, &newest).await?;
-                return Ok(false);
+            match self
+                .dead
+                .push(number, &parked, dead.iter().copied())
+                .await?
+            {
+                Pushed::Done => {}
+                // What was pushed then is what may be trimmed now.
+                Pushed::Known(pushed) => parked = pushed,
+                Pushed::Old(newest) => {
+                    // Not pushed, so it must not be trimmed either.
+                    self.skip(number, &newest).await?;
+                    return Ok(false);
+                }
             }
             replicated(&mut self.dead.link, self.demanded, &self.dead.list).await?;
         }
         replicated(&mut self.target.link, self.demanded, &self.target.list).await?;
 
         let mut command = TRIM.command(&[&self.lists.source, &self.sequence_key]);
-        command.arg(number).arg(&record.digests);
+        command.arg(number).arg(record.pushed(&parked));
         match TRIM.call::<(i64, i64)>(&mut self.source, &command).await? {
             (-1, _) => Ok(false),
             (_, missing) => {
@@ -356,7 +366,7 @@ impl Destination {
         let answer: Vec<String> = PUSH.call(&mut self.link, &command).await?;
         match &answer[..] {
             [word] if word == "pushed" => Ok(Pushed::Done),
-            [word] if word == "known" => Ok(Pushed::Known),
+            [word, record] if word == "known" => Ok(Pushed::Known(record.clone())),
             [word, newest] if word == "old" => Ok(Pushed::Old(newest.clone())),
             _ => Err(unexpected("push")),
         }
@@ -371,10 +381,7 @@ impl Record {
             .filter(|transfer| transfer.disposition != Disposition::Replay);
         Self {
             flags: transfers.iter().map(flag).collect(),
-            digests: transfers
-                .iter()
-                .map(|transfer| digest(&transfer.entry.0))
-                .collect(),
+            digests: digests(transfers.iter()),
             edits: dead
                 .map(|transfer| transfer.edits.iter().map(Change::of).collect())
                 .collect(),
@@ -382,8 +389,22 @@ impl Record {
     }
 
     fn digests(&self) -> impl Iterator<Item = &str> {
-        let starts = (0..self.digests.len()).step_by(DIGITS);
-        starts.filter_map(|start| self.digests.get(start..start + DIGITS))
+        parts(&self.digests)
+    }
+
+    /// The digests of what lies at its destination: all replays, and what was parked. A dead
+    /// letter that could not be found any more when it was to be parked is left where it is.
+    fn pushed(&self, parked: &str) -> String {
+        let mut parked: Vec<&str> = parts(parked).collect();
+        let entries = self.flags.chars().zip(self.digests());
+        let pushed = entries.filter(|(flag, digest)| {
+            if disposition(*flag) == Some(Disposition::Replay) {
+                return true;
+            }
+            let found = parked.iter().position(|parked| parked == digest);
+            found.map(|at| parked.remove(at)).is_some()
+        });
+        pushed.map(|(_, digest)| digest).collect()
     }
 }
 
@@ -414,6 +435,18 @@ fn letter(disposition: Disposition) -> char {
 fn disposition(wanted: char) -> Option<Disposition> {
     let mut all = Disposition::ALL.into_iter();
     all.find(|disposition| letter(*disposition) == wanted)
+}
+
+/// The digests of a text that is nothing but digests.
+fn parts(digests: &str) -> impl Iterator<Item = &str> {
+    let starts = (0..digests.len()).step_by(DIGITS);
+    starts.filter_map(|start| digests.get(start..start + DIGITS))
+}
+
+fn digests<'a>(transfers: impl Iterator<Item = &'a Transfer>) -> String {
+    transfers
+        .map(|transfer| digest(&transfer.entry.0))
+        .collect()
 }
 
 fn digest(bytes: &[u8]) -> String {

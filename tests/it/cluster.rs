@@ -250,6 +250,29 @@ async fn a_batch_whose_worker_died_before_it_parked_its_poison_is_finished() {
 }
 
 #[tokio::test]
+async fn poison_that_is_out_of_sight_when_it_is_to_be_parked_stays() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &letters(7)).await;
+    let mut dying = queue(&cluster);
+    let (_, plan) = planned(&mut dying, 4).await;
+    writable(&cluster, DEAD, false).await;
+    let committed = dying.commit(&plan.transfers).await;
+    committed.expect_err("it cannot park");
+    writable(&cluster, DEAD, true).await;
+    // Somebody puts letters back at the old end, so that the batch is no longer there.
+    let source = cluster.at(SOURCE).await;
+    let restored = ["RPUSH", SOURCE, r#"{"id":7}"#, r#"{"id":8}"#, r#"{"id":9}"#];
+    let _: i64 = source.command(&restored).await;
+
+    let mut next = queue(&cluster);
+    while cluster.len(SOURCE).await > 0 {
+        let (_, plan) = planned(&mut next, 3).await;
+        next.commit(&plan.transfers).await.expect("answered");
+    }
+    each_once(&cluster, APART, 10).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_slept_repeats_nothing() {
     let cluster = Cluster::start().await;
     cluster.push(SOURCE, &letters(10)).await;

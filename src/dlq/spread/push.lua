@@ -5,7 +5,7 @@
 -- ARGV[1] number of the batch
 -- ARGV[2] what is to be known of it
 -- ARGV from 3: the bytes to push, oldest first
--- Returns {'pushed'}, or {'known'} if this batch has been pushed before, or
+-- Returns {'pushed'}, or {'known', what was recorded} if this batch has been pushed before, or
 -- {'old', number of the newest batch} if a later one has: a worker that slept, or a source whose
 -- failover took it back further than the records reach.
 --
@@ -24,7 +24,7 @@ local known = redis.call('HGET', records, number)
 if known then
   -- A write of this connection's own, for its WAIT to wait for.
   redis.call('HSET', records, number, known)
-  return { 'known' }
+  return { 'known', known }
 end
 local newest = redis.call('HGET', records, 'newest')
 if newest and tonumber(newest) > tonumber(number) then return { 'old', newest } end
