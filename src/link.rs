@@ -178,7 +178,7 @@ impl Link {
             .iter()
             .filter(|answer| matches!(answer, Value::ServerError(_)));
         if errors.into_iter().any(doubtful) {
-            self.connection = None;
+            self.doubt();
         }
         Ok(answers)
     }
@@ -254,9 +254,19 @@ impl Link {
         let answer = answer.map_err(Error::from);
         let doubtful = |error: &Error| !error.reason.is_harmless();
         if answer.as_ref().is_err_and(doubtful) {
-            self.connection = None;
+            self.doubt();
         }
         answer
+    }
+
+    fn doubt(&mut self) {
+        self.connection = None;
+        self.ask_another_node();
+    }
+
+    /// Who told us where to go may not know better for long.
+    fn ask_another_node(&mut self) {
+        self.node = (self.node + 1) % self.config.cluster.len().max(1);
     }
 
     async fn connection(&mut self) -> Result<&mut MultiplexedConnection, Error> {
@@ -273,7 +283,11 @@ impl Link {
         }
         if !self.config.cluster.is_empty() {
             let owner = self.owner().await?;
-            return self.open_at(Some(&owner)).await;
+            let opened = self.open_at(Some(&owner)).await;
+            if opened.is_err() {
+                self.ask_another_node();
+            }
+            return opened;
         }
         self.open_at(None).await
     }

@@ -369,6 +369,11 @@ impl Queue {
         let Line::Watching(connection) = self.line else {
             return Ok(());
         };
+        if connection != self.link.opened() {
+            // The watch went with the connection that it was made on.
+            self.give_line_up();
+            return Ok(());
+        }
         match self.link.call::<()>(&redis::cmd("MULTI")).await {
             Ok(()) => {
                 self.line = Line::InTransaction(connection);
@@ -475,25 +480,11 @@ impl Queue {
         command
     }
 
-    /// Makes sure that Redis could load its AOF again: it writes what a script did between MULTI
-    /// and EXEC, under their usual names.
     async fn check_loadable(&mut self) -> Result<(), link::Error> {
-        if self.loadable {
-            return Ok(());
+        if !self.loadable {
+            check_loadable(&mut self.link).await?;
+            self.loadable = true;
         }
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("MULTI");
-        pipeline.cmd("EXEC");
-        let answers = self.link.call_raw(&pipeline).await?;
-        let unknown = |answer| {
-            let refused = link::checked(answer).err();
-            refused.is_some_and(|error| error.detail.contains("unknown command"))
-        };
-        if answers.into_iter().any(unknown) {
-            self.give_line_up();
-            return Err(renamed());
-        }
-        self.loadable = true;
         Ok(())
     }
 
@@ -573,6 +564,23 @@ fn entry_and_body(transfer: &Transfer) -> [Cow<'_, [u8]>; 2] {
         transfer.arriving()
     };
     [Cow::Borrowed(&transfer.entry.0), body]
+}
+
+/// Makes sure that Redis could load its AOF again: it writes what a script did between MULTI and
+/// EXEC, under their usual names.
+pub(super) async fn check_loadable(link: &mut Link) -> Result<(), link::Error> {
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.cmd("MULTI");
+    pipeline.cmd("EXEC");
+    let unknown = |answer| {
+        let refused = link::checked(answer).err();
+        refused.is_some_and(|error| error.detail.contains("unknown command"))
+    };
+    if link.call_raw(&pipeline).await?.into_iter().any(unknown) {
+        link.close();
+        return Err(renamed());
+    }
+    Ok(())
 }
 
 fn renamed() -> link::Error {

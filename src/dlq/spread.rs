@@ -20,13 +20,17 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 use serde::{Deserialize, Serialize};
 
-use super::redis::{Limits, Lists, Queue as OneSlot, Script};
+use super::redis::{Limits, Lists, Queue as OneSlot, Script, check_loadable};
 use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Reason as Why, Transfer};
 use crate::link::cluster::{beside, slot};
 use crate::link::{self, Link, LinkConfig, Reason, Wait};
 
 /// Hexadecimal digits of an entry's SHA-1 that are kept.
 const DIGITS: usize = 32;
+
+/// So many batches may be taken off the source before one of its replicas has to confirm; well
+/// below the number of records that are kept.
+const UNCONFIRMED: u32 = 16;
 
 /// How long a replica may take to confirm a push before the trim is put off.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,22 +50,28 @@ pub struct Queue {
     /// Reads the source, unwatched.
     reader: OneSlot,
     lists: Lists,
-    source: Link,
-    sequence_key: String,
-    target: Destination,
-    dead: Destination,
+    source: Place,
+    target: Place,
+    dead: Place,
     /// The source's sequence before the last peek.
     number: String,
+    /// Batches since a replica of the source has confirmed what it holds.
+    unconfirmed: u32,
+    /// Whether the servers are known to know MULTI and EXEC.
+    loadable: bool,
     /// Whether replicas are demanded, or only waited for where there are some.
     demanded: bool,
 }
 
-/// A list that is pushed to, and what is known of batches there.
+/// A list, and what is known of batches beside it.
 #[derive(Debug)]
-struct Destination {
+struct Place {
     link: Link,
     list: String,
+    /// Of a destination its records of batches, of the source its sequence.
     records: String,
+    /// The connection on which its node was seen with a replica; after a failover there may be none.
+    with_replicas: u64,
 }
 
 /// How a push ended.
@@ -98,26 +108,30 @@ impl Queue {
             timeout: PATIENCE.min(config.timeout / 2),
         });
         let room = |list: &str, name: &str| {
-            beside(list, name).ok_or_else(|| NoRoom {
+            // Several queues may share a destination.
+            let name = format!("{name}:{}", lists.source);
+            beside(list, &name).ok_or_else(|| NoRoom {
                 list: list.to_owned(),
             })
         };
-        let destination = |list: &str, name: &str| {
-            Ok(Destination {
+        let place = |list: &str, name: &str| {
+            Ok(Place {
                 link: Link::new(config.clone(), list),
                 list: list.to_owned(),
                 records: room(list, name)?,
+                with_replicas: 0,
             })
         };
         Ok(Self {
-            sequence_key: room(&lists.source, "sequence")?,
-            target: destination(&lists.target, "replayed")?,
-            dead: destination(&lists.dead, "parked")?,
-            source: Link::new(config.clone(), &lists.source),
+            target: place(&lists.target, "replayed")?,
+            dead: place(&lists.dead, "parked")?,
+            source: place(&lists.source, "sequence")?,
             reader: OneSlot::unwatched(config, lists.clone()),
             lists,
             number: String::new(),
             demanded,
+            unconfirmed: UNCONFIRMED,
+            loadable: false,
         })
     }
 
@@ -167,6 +181,12 @@ impl Queue {
         let record = Record::of(transfers);
         let text = serde_json::to_string(&record)
             .map_err(|error| link::Error::new(Reason::Other, error.to_string()))?;
+        let mut check = CHECK.command(&[&self.lists.source, &self.source.records]);
+        check.arg(&number).arg(&record.digests);
+        let same: i64 = CHECK.call(&mut self.source.link, &check).await?;
+        if same == 0 {
+            return Ok(Committed::Conflict);
+        }
         let replays = transfers
             .iter()
             .filter(|transfer| transfer.disposition == Disposition::Replay);
@@ -194,6 +214,12 @@ impl Queue {
     }
 
     async fn finish_begun(&mut self) -> Result<Vec<Disposition>, link::Error> {
+        if !self.loadable {
+            for place in [&mut self.source, &mut self.target, &mut self.dead] {
+                check_loadable(&mut place.link).await?;
+            }
+            self.loadable = true;
+        }
         let mut moved = vec![];
         loop {
             let number = self.begin().await?;
@@ -218,13 +244,18 @@ impl Queue {
 
     /// The number of the next batch.
     async fn begin(&mut self) -> Result<String, link::Error> {
-        let command = BEGIN.command(&[&self.sequence_key]);
-        let answer = BEGIN.call::<Vec<Value>>(&mut self.source, &command).await?;
+        let command = BEGIN.command(&[&self.source.records]);
+        let answer = BEGIN
+            .call::<Vec<Value>>(&mut self.source.link, &command)
+            .await?;
         match &answer[..] {
-            [Value::BulkString(number), Value::Int(new)] => {
-                if *new == 1 {
-                    // Lost in a failover, it would start a history that no record knows.
-                    replicated(&mut self.source, self.demanded, &self.lists.source).await?;
+            [Value::BulkString(number), Value::Int(_)] => {
+                self.unconfirmed += 1;
+                if self.demanded || self.unconfirmed >= UNCONFIRMED {
+                    // A source that goes back further than the records reach would have them moved
+                    // again.
+                    replicated(&mut self.source, self.demanded).await?;
+                    self.unconfirmed = 0;
                 }
                 Ok(String::from_utf8_lossy(number).into_owned())
             }
@@ -254,7 +285,7 @@ impl Queue {
         let mut range = redis::cmd("LRANGE");
         range.arg(&self.lists.source);
         range.arg(format!("-{}", record.flags.len())).arg(-1);
-        let tail: Vec<Vec<u8>> = self.source.call(&range).await?;
+        let tail: Vec<Vec<u8>> = self.source.link.call(&range).await?;
         let mut tail: Vec<(String, Vec<u8>)> = tail
             .into_iter()
             .rev()
@@ -285,6 +316,7 @@ impl Queue {
         dead: &[&Transfer],
     ) -> Result<bool, link::Error> {
         let mut parked = digests(dead.iter().copied());
+        let mut beyond = None;
         if !record.edits.is_empty() {
             match self
                 .dead
@@ -294,37 +326,40 @@ impl Queue {
                 Pushed::Done => {}
                 // What was pushed then is what may be trimmed now.
                 Pushed::Known(pushed) => parked = pushed,
+                // Not pushed, so it must not be trimmed either.
                 Pushed::Old(newest) => {
-                    // Not pushed, so it must not be trimmed either.
-                    self.skip(number, &newest).await?;
-                    return Ok(false);
+                    parked = String::new();
+                    beyond = Some(newest);
                 }
             }
-            replicated(&mut self.dead.link, self.demanded, &self.dead.list).await?;
+            replicated(&mut self.dead, self.demanded).await?;
         }
-        replicated(&mut self.target.link, self.demanded, &self.target.list).await?;
+        replicated(&mut self.target, self.demanded).await?;
 
-        let mut command = TRIM.command(&[&self.lists.source, &self.sequence_key]);
+        let mut command = TRIM.command(&[&self.lists.source, &self.source.records]);
         command.arg(number).arg(record.pushed(&parked));
-        match TRIM.call::<(i64, i64)>(&mut self.source, &command).await? {
-            (-1, _) => Ok(false),
-            (_, missing) => {
-                if missing > 0 {
-                    tracing::warn!(
-                        batch = number,
-                        missing,
-                        "messages were taken off the source while they were being moved; they have been moved all the same"
-                    );
-                }
-                Ok(true)
-            }
+        let (taken, missing) = TRIM
+            .call::<(i64, i64)>(&mut self.source.link, &command)
+            .await?;
+        if missing > 0 {
+            tracing::warn!(
+                batch = number,
+                missing,
+                "messages were taken off the source while they were being moved; they have been moved all the same"
+            );
         }
+        if let Some(newest) = beyond {
+            // The trim has lifted it by one.
+            let next: u64 = number.parse().unwrap_or(0);
+            self.skip(&(next + 1).to_string(), &newest).await?;
+        }
+        Ok(taken >= 0)
     }
 
     async fn skip(&mut self, number: &str, newest: &str) -> Result<(), link::Error> {
-        let mut command = SKIP.command(&[&self.sequence_key]);
+        let mut command = SKIP.command(&[&self.source.records]);
         command.arg(number).arg(newest);
-        let lifted: i64 = SKIP.call(&mut self.source, &command).await?;
+        let lifted: i64 = SKIP.call(&mut self.source.link, &command).await?;
         if lifted == 1 {
             tracing::warn!(
                 from = number,
@@ -344,7 +379,7 @@ impl Queue {
     }
 }
 
-impl Destination {
+impl Place {
     fn read(&self, record: &str) -> Result<Record, link::Error> {
         serde_json::from_str(record).map_err(|_| {
             let detail = format!("{} is not a record of this worker", self.records);
@@ -455,18 +490,28 @@ fn digest(bytes: &[u8]) -> String {
     digest
 }
 
-/// Waits until the replicas have what this connection has written: a failover could otherwise lose
-/// what the source no longer has. Where none are demanded, one is enough, or none where there are
-/// none.
-async fn replicated(link: &mut Link, demanded: bool, list: &str) -> Result<(), link::Error> {
-    if !demanded {
-        let role: Vec<Value> = link.call(&redis::cmd("ROLE")).await?;
-        if !matches!(role.get(2), Some(Value::Array(replicas)) if !replicas.is_empty()) {
-            return Ok(());
-        }
+/// Waits until the replicas have what was written to a node: a failover could otherwise lose what
+/// the source no longer has. Where none are demanded, one is enough, or none if none was
+/// seen since we are connected.
+async fn replicated(at: &mut Place, demanded: bool) -> Result<(), link::Error> {
+    let role: Vec<Value> = at.link.call(&redis::cmd("ROLE")).await?;
+    let (Some(Value::BulkString(role)), Some(last)) = (role.first(), role.get(2)) else {
+        return Err(unexpected("role"));
+    };
+    if role != b"master" {
+        // What it was given it will forget.
+        at.link.close();
+        let detail = format!("the node that holds {} is no primary any more", at.list);
+        return Err(link::Error::new(Reason::ReadOnly, detail));
     }
-    let answer = link.replicated().await;
-    answer.map_err(|error| error.about(&format!("the node that holds {list}")))
+    if !matches!(last, Value::Array(replicas) if replicas.is_empty()) {
+        at.with_replicas = at.link.opened();
+    }
+    if !demanded && at.with_replicas != at.link.opened() {
+        return Ok(());
+    }
+    let answer = at.link.replicated().await;
+    answer.map_err(|error| error.about(&format!("the node that holds {}", at.list)))
 }
 
 fn unexpected(script: &str) -> link::Error {
@@ -490,5 +535,6 @@ static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spre
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/push.lua")));
 static CONFIRM: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("spread/confirm.lua")));
+static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/check.lua")));
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/trim.lua")));
 static SKIP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/skip.lua")));

@@ -145,6 +145,13 @@ async fn writable(cluster: &Cluster, list: &str, may: bool) {
     node.command::<()>(&words).await;
 }
 
+/// Has the node of the source refuse to trim, or take it again.
+async fn trimming(cluster: &Cluster, rule: &str) {
+    let node = cluster.at(SOURCE).await;
+    let words = ["ACL", "SETUSER", "default", rule];
+    node.command::<()>(&words).await;
+}
+
 #[tokio::test]
 async fn with_a_common_hash_tag_a_batch_moves_in_one_step() {
     let cluster = Cluster::start().await;
@@ -194,12 +201,12 @@ async fn a_batch_whose_worker_died_before_the_trim_is_finished_and_not_repeated(
     cluster.push(SOURCE, &letters(7)).await;
     let mut dying = queue(&cluster);
     let (_, plan) = planned(&mut dying, 4).await;
-    writable(&cluster, SOURCE, false).await;
+    trimming(&cluster, "-ltrim").await;
     dying
         .commit(&plan.transfers)
         .await
         .expect_err("it cannot trim");
-    writable(&cluster, SOURCE, true).await;
+    trimming(&cluster, "+ltrim").await;
     assert_eq!(
         (cluster.len(SOURCE).await, cluster.len(TARGET).await),
         (7, 2)
@@ -298,12 +305,12 @@ async fn what_is_taken_between_push_and_trim_leaves_the_rest_moved_once() {
     cluster.push(SOURCE, &letters(7)).await;
     let mut dying = queue(&cluster);
     let (_, plan) = planned(&mut dying, 4).await;
-    writable(&cluster, SOURCE, false).await;
+    trimming(&cluster, "-ltrim").await;
     dying
         .commit(&plan.transfers)
         .await
         .expect_err("it cannot trim");
-    writable(&cluster, SOURCE, true).await;
+    trimming(&cluster, "+ltrim").await;
     let source = cluster.at(SOURCE).await;
     let taken: String = source.command(&["RPOP", SOURCE]).await;
     planned(&mut queue(&cluster), 1).await;

@@ -6,6 +6,9 @@
 -- not meet an old record of a destination.
 
 local number = redis.call('GET', KEYS[1])
+if number and not tonumber(number) then
+  return redis.error_reply('WRONGTYPE key ' .. KEYS[1] .. ' holds no number')
+end
 if number then return { number, 0 } end
 local now = redis.call('TIME')
 number = now[1] .. string.format('%06d', tonumber(now[2]))

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- The second half of a move between slots: takes a batch off the source, once.
 --
 -- KEYS[1] source, KEYS[2] its sequence, in the same slot
@@ -12,8 +12,11 @@
 
 local source, number = KEYS[1], ARGV[1]
 if redis.call('GET', KEYS[2]) ~= number then return { -1, 0 } end
-if not redis.acl_check_cmd('ltrim', source, '0', '0') then
-  return redis.error_reply('NOPERM this user may not ltrim ' .. source)
+-- All or nothing: entries that go without the number would have their twins go next time.
+for _, needed in ipairs({ { 'ltrim', source, '0', '0' }, { 'lrem', source, '0', '' }, { 'set', KEYS[2], '' } }) do
+  if not redis.acl_check_cmd(unpack(needed)) then
+    return redis.error_reply('NOPERM this user may not ' .. needed[1] .. ' ' .. needed[2])
+  end
 end
 
 local function digest(entry) return redis.sha1hex(entry):sub(1, 32) end

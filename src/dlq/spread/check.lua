@@ -1,0 +1,16 @@
+#!lua flags=no-writes
+-- Returns 1 if a batch is still to be taken off the source and its old end is what was peeked, so
+-- that a push that would be in vain is not begun; otherwise 0.
+--
+-- KEYS[1] source, KEYS[2] its sequence, in the same slot
+-- ARGV[1] number of the batch
+-- ARGV[2] the first 32 hexadecimal digits of the SHA-1 of each entry, oldest first
+
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+for i = 1, #ARGV[2] / 32 do
+  local entry = redis.call('LINDEX', KEYS[1], -i)
+  if not entry or redis.sha1hex(entry):sub(1, 32) ~= ARGV[2]:sub(i * 32 - 31, i * 32) then
+    return 0
+  end
+end
+return 1
