@@ -183,7 +183,7 @@ impl Link {
         Ok(answers)
     }
 
-    /// How many connections have been made.
+    /// Tells connections apart: another number each time one is made or given up.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened
@@ -240,6 +240,7 @@ impl Link {
     /// Gives the connection up; the next command makes a new one.
     pub fn close(&mut self) {
         self.connection = None;
+        self.opened += 1;
     }
 
     /// Reads the certificate files, so that a wrong path is found at the start.
@@ -260,7 +261,7 @@ impl Link {
     }
 
     fn doubt(&mut self) {
-        self.connection = None;
+        self.close();
         self.ask_another_node();
     }
 
