@@ -1,26 +1,31 @@
 //! The listeners: `/health` and `/ready` on one port, `/metrics` on another. Reads what the loops
 //! publish, never their insides.
 //!
-//! A probe must get through whatever else knocks: a connection that sends nothing is closed after a
-//! while, and when there are too many, the oldest gives way to the newest.
+//! A probe must get through whatever else knocks, and the drain must not wait for the crowd: a
+//! connection that sends nothing is closed after a while, when there are too many those that ask
+//! for nothing give way first, and many scrapes share one rendering.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::background::Pulse;
@@ -31,6 +36,12 @@ use crate::survey::Reach;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of one listener at a time.
 const MAX_CONNECTIONS: usize = 256;
+/// Connections among them that have asked for nothing yet. The rest is for those that have, so that
+/// a crowd that only knocks cannot push them out.
+const MAX_SILENT: usize = 192;
+/// A rendering of the metrics is handed out for so long, which bounds what any number of scrapers
+/// costs. No scraper can tell it from a slower network.
+const FRESH: Duration = Duration::from_millis(50);
 /// How long open requests may take when the listener closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -86,7 +97,7 @@ pub fn health_routes(state: HealthState) -> Router {
 pub fn metrics_routes(metrics: Metrics) -> Router {
     Router::new()
         .route("/metrics", get(render))
-        .with_state(metrics)
+        .with_state(Arc::new(Page::new(metrics)))
 }
 
 async fn health(State(state): State<HealthState>) -> Response {
@@ -109,13 +120,41 @@ async fn ready(State(state): State<HealthState>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, unready).into_response()
 }
 
-async fn render(State(metrics): State<Metrics>) -> Response {
-    match metrics.render() {
+async fn render(State(page): State<Arc<Page>>) -> Response {
+    match page.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics cannot be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// The metrics as they were rendered last.
+struct Page {
+    metrics: Metrics,
+    rendered: Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Page {
+    fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            rendered: Mutex::new(None),
+        }
+    }
+
+    /// The metrics as text, at most [`FRESH`] old.
+    fn text(&self) -> prometheus::Result<Bytes> {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, text)) = &*rendered
+            && at.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(self.metrics.render()?);
+        *rendered = Some((Instant::now(), text.clone()));
+        Ok(text)
     }
 }
 
@@ -130,7 +169,7 @@ pub async fn serve(listener: TcpListener, routes: Router, shutdown: Cancellation
                 Err(error) => {
                     // Out of descriptors, most likely: some must close before another can open.
                     tracing::debug!(%error, "connection not accepted");
-                    connections.drop_oldest();
+                    connections.drop_one();
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             },
@@ -146,49 +185,133 @@ pub async fn serve(listener: TcpListener, routes: Router, shutdown: Cancellation
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    by_age: VecDeque<AbortHandle>,
+    /// In the order in which they came.
+    open: VecDeque<Open>,
+    /// Requests so far.
+    requests: Arc<AtomicU64>,
+}
+
+struct Open {
+    task: AbortHandle,
+    asked: Asked,
+}
+
+/// Which request of its listener was a connection's last one; 0 while it has made none.
+#[derive(Clone, Default)]
+struct Asked(Arc<AtomicU64>);
+
+impl Asked {
+    fn note(&self, requests: &AtomicU64) {
+        let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Connections {
     fn add(&mut self, stream: TcpStream, routes: Router, shutdown: CancellationToken) {
-        if self.by_age.len() >= MAX_CONNECTIONS {
-            self.by_age.retain(|task| !task.is_finished());
+        if self.open.len() >= MAX_CONNECTIONS {
+            self.open.retain(|open| !open.task.is_finished());
         }
-        if self.by_age.len() >= MAX_CONNECTIONS {
-            self.drop_oldest();
+        if self.open.len() >= MAX_CONNECTIONS {
+            self.drop_one();
         }
+        let asked = Asked::default();
+        let (noted, requests) = (asked.clone(), self.requests.clone());
+        let routes = TowerToHyperService::new(routes);
+        let service = service_fn(move |request| {
+            noted.note(&requests);
+            routes.call(request)
+        });
         #[expect(
             clippy::disallowed_methods,
             reason = "connections are owned by this set"
         )]
-        let task = self.tasks.spawn(connection(stream, routes, shutdown));
-        self.by_age.push_back(task);
+        let task = self.tasks.spawn(async move {
+            let mut served = std::pin::pin!(
+                http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .max_buf_size(16 * 1024)
+                    .serve_connection(TokioIo::new(stream), service)
+            );
+            let ended = tokio::select! {
+                ended = served.as_mut() => ended,
+                () = shutdown.cancelled() => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection ended early");
+            }
+        });
+        self.open.push_back(Open { task, asked });
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.by_age.pop_front() {
-            oldest.abort();
+    /// Closes the connection that is missed least.
+    fn drop_one(&mut self) {
+        let asked = self.open.iter().map(|open| open.asked.last());
+        if let Some(open) = least_missed(asked).and_then(|at| self.open.remove(at)) {
+            open.task.abort();
         }
     }
 }
 
-async fn connection(stream: TcpStream, routes: Router, shutdown: CancellationToken) {
-    let service = TowerToHyperService::new(routes);
-    let mut served = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
+/// Of connections in the order in which they came, each with its last request, the one to close:
+/// the oldest silent one where those are many, else the one whose last request is longest ago. Not
+/// always a silent one: a probe is silent, too, until its request arrives.
+fn least_missed(asked: impl Iterator<Item = u64>) -> Option<usize> {
+    let all: Vec<(usize, u64)> = asked.enumerate().collect();
+    let (silent, served): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, last)| *last == 0);
+    let stalest = served.iter().min_by_key(|(_, last)| *last);
+    let chosen = if silent.len() < MAX_SILENT {
+        stalest.or(silent.first())
+    } else {
+        silent.first()
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended early");
+    chosen.map(|(at, _)| *at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn scrapes_within_a_moment_share_one_rendering() {
+        let metrics = Metrics::new().expect("metrics");
+        let page = Page::new(metrics.clone());
+        let first = page.text().expect("rendered");
+        metrics.drain.pass_began();
+        tokio::time::advance(FRESH / 2).await;
+        assert_eq!(page.text().expect("rendered"), first);
+        tokio::time::advance(FRESH / 2).await;
+        let later = page.text().expect("rendered");
+        let later = str::from_utf8(&later).expect("text");
+        assert!(
+            later.contains("\nmutt_remediation_loops_total 1\n"),
+            "{later}"
+        );
+    }
+
+    #[test]
+    fn many_silent_connections_give_way_before_any_that_has_asked() {
+        let asked = [3, 0, 1, 2].into_iter().chain([0; MAX_SILENT]);
+        assert_eq!(least_missed(asked), Some(1));
+    }
+
+    #[test]
+    fn a_few_silent_ones_outlast_the_one_that_asked_longest_ago() {
+        let asked = [3, 0, 1, 2].into_iter().chain([0; MAX_SILENT - 2]);
+        assert_eq!(least_missed(asked), Some(2));
+    }
+
+    #[test]
+    fn without_any_that_has_asked_the_oldest_gives_way() {
+        assert_eq!(least_missed([0, 0].into_iter()), Some(0));
+        assert_eq!(least_missed(std::iter::empty()), None);
     }
 }

@@ -181,16 +181,105 @@ async fn idle_and_slow_clients_neither_block_probes_nor_the_shutdown() {
     assert_eq!(daemon.ended().await.code(), Some(0));
 }
 
+/// Asks over this connection and leaves it open; `None` where it was closed.
+async fn asked(line: &mut TcpStream) -> Option<String> {
+    let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    line.write_all(request).await.ok()?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nOK") {
+        match line.read_buf(&mut answer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    Some(String::from_utf8(answer).expect("text"))
+}
+
 #[tokio::test]
-async fn a_client_that_never_sends_a_request_is_closed() {
+async fn a_connection_that_asks_outlives_a_crowd_that_only_knocks() {
     let redis = Redis::start();
     let daemon = Daemon::start(&redis, &[]);
-    let mut client = TcpStream::connect(("127.0.0.1", daemon.port("health").await))
-        .await
-        .expect("connected");
+    let port = daemon.port("health").await;
+    let connect = || async { TcpStream::connect(("127.0.0.1", port)).await };
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        kept.push(connect().await.expect("connected"));
+    }
+    let mut crowd = Vec::new();
+    for number in 0..1_000 {
+        if number % 100 == 0 {
+            for line in &mut kept {
+                let answer = asked(line).await.expect("it is still open");
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            }
+        }
+        let mut line = connect().await.expect("connected");
+        line.write_all(b"GET /heal").await.expect("sent");
+        crowd.push(line);
+    }
+    for line in &mut kept {
+        assert!(asked(line).await.is_some(), "it is still open");
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_heard_where_every_place_is_taken_by_those_that_have_asked() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let port = daemon.port("health").await;
+    let connect = || async { TcpStream::connect(("127.0.0.1", port)).await };
+    let mut kept = Vec::new();
+    for _ in 0..256 {
+        let mut line = connect().await.expect("connected");
+        assert!(asked(&mut line).await.is_some(), "it is answered");
+        kept.push(line);
+    }
+    let mut newcomer = connect().await.expect("connected");
+    for _ in 0..20 {
+        kept.push(connect().await.expect("connected"));
+    }
+    assert!(asked(&mut newcomer).await.is_some(), "it is answered");
+    // The one that asked first was to go.
     let mut rest = Vec::new();
-    let closed = tokio::time::timeout(Duration::from_secs(60), client.read_to_end(&mut rest)).await;
-    assert!(closed.is_ok(), "it is closed after ten seconds");
+    kept[0].read_to_end(&mut rest).await.expect("it is closed");
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_falls_silent_before_its_request_is_complete_or_after_its_answer_is_closed() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let port = daemon.port("health").await;
+    let whole: &[u8] = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut closed = tokio::task::JoinSet::new();
+    for said in [&b""[..], b"GET /heal", &whole[..whole.len() - 2], whole] {
+        closed.spawn(async move {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).await?;
+            client.write_all(said).await?;
+            client.read_to_end(&mut Vec::new()).await
+        });
+    }
+    // One that goes on for ever, a byte at a time.
+    closed.spawn(async move {
+        let mut client = TcpStream::connect(("127.0.0.1", port)).await?;
+        client.write_all(&whole[..whole.len() - 2]).await?;
+        let (mut read, mut write) = client.split();
+        let mut answer = Vec::new();
+        let drip = async {
+            while write.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            end = read.read_to_end(&mut answer) => end,
+            () = drip => unreachable!("it never ends"),
+        }
+    });
+    // Only their closing counts here, not how.
+    let all = async { while closed.join_next().await.is_some() {} };
+    let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(all.is_ok(), "they are closed after ten seconds");
 }
 
 #[tokio::test]
