@@ -4,16 +4,22 @@
 //!
 //! `make bench`, or `cargo bench --bench drain -- --messages 100000 --rounds 3`.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "rates and percentiles"
-)]
+#![expect(clippy::cast_precision_loss, reason = "rates")]
 #![expect(
     clippy::disallowed_methods,
     reason = "it measures real time, in a program of its own"
 )]
+
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the other benchmarks use the rest; percentiles; it talks to people"
+)]
+mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,6 +29,8 @@ use mutt_remediation::demo::server::{RedisServer, free_port};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 use serde_json::Value;
+
+use support::{Latency, argument, message, rate, say};
 
 const SOURCE: &str = "mutt:dlq:alerter";
 const TARGET: &str = "mutt:ingest_queue";
@@ -125,21 +133,6 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mutt-remediation");
-
-/// An event of 0.9 KB, as the alerter dead-letters it.
-fn message(number: usize) -> String {
-    let mut body = String::new();
-    let mut seed = number as u64 + 1;
-    while body.len() < 720 {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        body.push_str(&format!("{seed:016x} "));
-    }
-    format!(
-        r#"{{"timestamp": "2026-11-20T10:00:00Z", "hostname": "sw-{number:06}.example.net", "_correlation_id": "{seed:032x}", "message": "{body}", "_retry_count": 4, "severity": 3}}"#
-    )
-}
 
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
     let patient = AsyncConnectionConfig::new().set_response_timeout(None);
@@ -355,17 +348,6 @@ impl Drop for Daemon {
     }
 }
 
-struct Latency(Vec<Duration>);
-
-impl std::fmt::Display for Latency {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at =
-            |share: f64| self.0[((self.0.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-        let (middle, high, worst) = (at(0.5), at(0.99), at(1.0));
-        write!(f, "p50 {middle:.2} ms, p99 {high:.2} ms, max {worst:.2} ms")
-    }
-}
-
 async fn pings(port: u16, span: Duration) -> anyhow::Result<Latency> {
     let mut redis = connect(port).await?;
     let mut times = Vec::new();
@@ -376,28 +358,9 @@ async fn pings(port: u16, span: Duration) -> anyhow::Result<Latency> {
         times.push(sent.elapsed());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    times.sort_unstable();
-    Ok(Latency(times))
-}
-
-fn argument(name: &str) -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1)?.parse().ok()
-}
-
-fn rate(rate: f64) -> String {
-    if rate > 0.0 {
-        format!("{rate:.0} messages/s")
-    } else {
-        "not measured".into()
-    }
+    Ok(Latency::of(times))
 }
 
 fn row(name: &str, value: &str) {
     say(&format!("{name:<40} {value}"));
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark talks to people")]
-fn say(line: &str) {
-    println!("{line}");
 }

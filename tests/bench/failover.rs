@@ -6,29 +6,27 @@
 #![expect(
     clippy::cast_precision_loss,
     clippy::disallowed_methods,
-    clippy::print_stderr,
-    unreachable_pub,
     reason = "it measures real time, with the servers of the tests"
 )]
 
-#[path = "../it/support/daemon.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
-mod daemon;
-#[path = "../it/support/redis.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
-mod redis;
-#[path = "../it/support/sentinel.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
-mod sentinel;
-#[path = "../it/support/wait.rs"]
-mod wait;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the other benchmarks use the rest; percentiles; it talks to people"
+)]
+mod support;
 
 use std::time::{Duration, Instant};
 
-use crate::redis::{Redis, SOURCE, TARGET};
-use daemon::Daemon;
-use sentinel::{MASTER, Watched};
-use wait::until;
+use support::daemon::Daemon;
+use support::redis::{Redis, SOURCE, TARGET};
+use support::sentinel::{MASTER, Watched};
+use support::wait::until;
+use support::{argument, message, say};
 
 /// For so long the replicas are cut off before the primary dies.
 const LAG: Duration = Duration::from_millis(200);
@@ -161,7 +159,7 @@ async fn rate(messages: usize, batch: usize, replicas: usize) -> f64 {
         ],
     );
     let mut line = primary.connect().await;
-    let mut length = ::redis::cmd("LLEN");
+    let mut length = redis::cmd("LLEN");
     length.arg(SOURCE);
     let mut first = None;
     loop {
@@ -198,31 +196,6 @@ async fn fill(primary: &Redis, messages: usize) {
     assert_eq!(caught_up, 2, "the replicas are in step");
 }
 
-/// An event of about 0.9 KB, as the alerter dead-letters it.
-fn message(number: usize) -> String {
-    let mut body = String::new();
-    let mut seed = number as u64 + 1;
-    while body.len() < 720 {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        body.push_str(&format!("{seed:016x} "));
-    }
-    format!(
-        r#"{{"timestamp": "2026-11-20T10:00:00Z", "hostname": "sw-{number:06}.example.net", "_correlation_id": "{seed:032x}", "message": "{body}", "_retry_count": 4, "severity": 3}}"#
-    )
-}
-
-fn argument(name: &str) -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1)?.parse().ok()
-}
-
 fn row(name: &str, value: &str) {
     say(&format!("{name:<58} {value}"));
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark talks to people")]
-fn say(line: &str) {
-    println!("{line}");
 }
