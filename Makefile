@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos check bench failover image clean
+.PHONY: help setup build demo test chaos check bench failover overload image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -39,6 +39,10 @@ bench: ## messages a second, beside the Python worker's way
 failover: ## what a failover brings back, and what waiting for replicas costs
 	@.ci/setup test
 	cargo bench --locked --bench failover
+
+overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
+	@.ci/setup test
+	ulimit -n $$(ulimit -Hn) && cargo bench --locked --bench overload
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .

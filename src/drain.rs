@@ -258,6 +258,9 @@ impl Drain {
         for disposition in Disposition::ALL {
             self.metrics.message(disposition, plan.count(disposition));
         }
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         for transfer in &plan.transfers {
             if let Disposition::Dead(reason) = transfer.disposition {
                 let envelope = Envelope::read(&transfer.entry.0).ok();

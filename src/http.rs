@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,7 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::background::Pulse;
@@ -39,6 +39,9 @@ const MAX_CONNECTIONS: usize = 256;
 /// Connections among them that have asked for nothing yet. The rest is for those that have, so that
 /// a crowd that only knocks cannot push them out.
 const MAX_SILENT: usize = 192;
+/// How long a newcomer may listen in silence before another may take its place. So no crowd gets in
+/// faster than a few thousand a second, which also bounds what it costs.
+const TIME_TO_ASK: Duration = Duration::from_millis(50);
 /// A rendering of the metrics is handed out for so long, which bounds what any number of scrapers
 /// costs. No scraper can tell it from a slower network.
 const FRESH: Duration = Duration::from_millis(50);
@@ -162,9 +165,11 @@ impl Page {
 pub async fn serve(listener: TcpListener, routes: Router, shutdown: CancellationToken) {
     let mut connections = Connections::default();
     loop {
+        let room = connections.room();
         tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+            () = sleep_until(room.unwrap_or_else(Instant::now)), if room.is_some() => {}
+            accepted = listener.accept(), if room.is_none() => match accepted {
                 Ok((stream, _)) => connections.add(stream, routes.clone(), shutdown.clone()),
                 Err(error) => {
                     // Out of descriptors, most likely: some must close before another can open.
@@ -193,37 +198,53 @@ struct Connections {
 
 struct Open {
     task: AbortHandle,
-    asked: Asked,
+    seen: Arc<Seen>,
 }
 
-/// Which request of its listener was a connection's last one; 0 while it has made none.
-#[derive(Clone, Default)]
-struct Asked(Arc<AtomicU64>);
+/// What a connection has done so far.
+#[derive(Default)]
+struct Seen {
+    /// Since when it is listened to: not yet while its task waits for its first turn.
+    heard: OnceLock<Instant>,
+    /// Which request of its listener was its last one; 0 while it has made none.
+    asked: AtomicU64,
+}
 
-impl Asked {
-    fn note(&self, requests: &AtomicU64) {
-        let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.store(number, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+impl Open {
+    fn asked(&self) -> u64 {
+        self.seen.asked.load(Ordering::Relaxed)
     }
 }
 
 impl Connections {
-    fn add(&mut self, stream: TcpStream, routes: Router, shutdown: CancellationToken) {
-        if self.open.len() >= MAX_CONNECTIONS {
-            self.open.retain(|open| !open.task.is_finished());
+    /// When there is room for another connection; `None` if there is now.
+    fn room(&mut self) -> Option<Instant> {
+        if self.open.len() < MAX_CONNECTIONS {
+            return None;
         }
+        self.open.retain(|open| !open.task.is_finished());
+        if self.open.len() < MAX_CONNECTIONS {
+            return None;
+        }
+        let least = self.open.get(self.least_missed()?)?;
+        if least.asked() > 0 {
+            return None;
+        }
+        let now = Instant::now();
+        let room = *least.seen.heard.get().unwrap_or(&now) + TIME_TO_ASK;
+        Some(room).filter(|room| *room > now)
+    }
+
+    fn add(&mut self, stream: TcpStream, routes: Router, shutdown: CancellationToken) {
         if self.open.len() >= MAX_CONNECTIONS {
             self.drop_one();
         }
-        let asked = Asked::default();
-        let (noted, requests) = (asked.clone(), self.requests.clone());
+        let seen = Arc::new(Seen::default());
+        let (heard, noted, requests) = (seen.clone(), seen.clone(), self.requests.clone());
         let routes = TowerToHyperService::new(routes);
         let service = service_fn(move |request| {
-            noted.note(&requests);
+            let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
+            noted.asked.store(number, Ordering::Relaxed);
             routes.call(request)
         });
         #[expect(
@@ -231,6 +252,7 @@ impl Connections {
             reason = "connections are owned by this set"
         )]
         let task = self.tasks.spawn(async move {
+            let _ = heard.heard.set(Instant::now());
             let mut served = std::pin::pin!(
                 http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -249,15 +271,18 @@ impl Connections {
                 tracing::debug!(%error, "connection ended early");
             }
         });
-        self.open.push_back(Open { task, asked });
+        self.open.push_back(Open { task, seen });
     }
 
     /// Closes the connection that is missed least.
     fn drop_one(&mut self) {
-        let asked = self.open.iter().map(|open| open.asked.last());
-        if let Some(open) = least_missed(asked).and_then(|at| self.open.remove(at)) {
+        if let Some(open) = self.least_missed().and_then(|at| self.open.remove(at)) {
             open.task.abort();
         }
+    }
+
+    fn least_missed(&self) -> Option<usize> {
+        least_missed(self.open.iter().map(Open::asked))
     }
 }
 
@@ -265,8 +290,7 @@ impl Connections {
 /// the oldest silent one where those are many, else the one whose last request is longest ago. Not
 /// always a silent one: a probe is silent, too, until its request arrives.
 fn least_missed(asked: impl Iterator<Item = u64>) -> Option<usize> {
-    let all: Vec<(usize, u64)> = asked.enumerate().collect();
-    let (silent, served): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, last)| *last == 0);
+    let (silent, served): (Vec<_>, Vec<_>) = asked.enumerate().partition(|(_, last)| *last == 0);
     let stalest = served.iter().min_by_key(|(_, last)| *last);
     let chosen = if silent.len() < MAX_SILENT {
         stalest.or(silent.first())
