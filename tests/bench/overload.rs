@@ -12,6 +12,7 @@
 )]
 
 mod clients;
+mod process;
 #[expect(
     dead_code,
     unreachable_pub,
@@ -30,6 +31,7 @@ use redis::cmd;
 use tokio::time::sleep;
 
 use clients::{Crowd, Running};
+use process::{cpu_seconds, descriptors, resident_kib};
 use support::daemon::Daemon;
 use support::redis::{DEAD, Redis, SOURCE, TARGET};
 use support::wait::until;
@@ -171,12 +173,12 @@ impl Watched {
         let (health, metrics) = (daemon.port("health").await, daemon.port("metrics").await);
         let crowd = clients::gather(crowd, health, metrics).await;
         let memory = Memory {
-            start: resident_kib(&daemon),
+            start: resident_kib(daemon.id()),
             ..Memory::default()
         };
         crowd.seen.probes();
         crowd.seen.scrapes();
-        let cpu = cpu_seconds(&daemon);
+        let cpu = cpu_seconds(daemon.id());
         let () = redis.command(&["DEL", &key]).await;
         let publish = ["PUBLISH", "mutt:config:updates", SWITCH];
         let () = redis.command(&publish).await;
@@ -189,7 +191,7 @@ impl Watched {
     }
 
     fn note_memory(&mut self, early: bool) {
-        let now = resident_kib(&self.daemon);
+        let now = resident_kib(self.daemon.id());
         if early {
             self.memory.early = self.memory.early.max(now);
         }
@@ -199,7 +201,7 @@ impl Watched {
     /// What was seen while so many messages were moved.
     fn end(mut self, moves: usize, rate: f64, tenths: Vec<f64>) -> Run {
         self.note_memory(false);
-        let cpu = cpu_seconds(&self.daemon) - self.cpu;
+        let cpu = cpu_seconds(self.daemon.id()) - self.cpu;
         let seen = &self.crowd.seen;
         let refused = seen.refused();
         assert!(refused.is_empty(), "requests were refused: {refused:?}");
@@ -290,7 +292,7 @@ async fn bounce(redis: &Redis, letters: usize, as_new: bool, crowd: Crowd) -> Ru
         let dead = daemon
             .metric("mutt_remediation_poison_messages_total")
             .await;
-        sum.zip(dead).is_some_and(|(sum, dead)| sum + dead == count)
+        sum.zip(dead).map(|(sum, dead)| sum + dead) == Some(count)
     })
     .await;
     until("the pass has ended", || async {
@@ -425,40 +427,4 @@ fn tell(rows: &[Row]) {
         }
     }
     say("");
-}
-
-fn resident_kib(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()));
-    let status = status.expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.expect("it is there").trim().trim_end_matches(" kB");
-    number.parse().expect("a number")
-}
-
-/// User and system time, in ticks of 10 ms as on every Linux that we know.
-fn cpu_seconds(daemon: &Daemon) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.id()));
-    let stat = stat.expect("it runs");
-    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-    let ticks = fields.split(' ').skip(11).take(2);
-    ticks
-        .map(|ticks| ticks.parse::<f64>().expect("a number"))
-        .sum::<f64>()
-        / 100.0
-}
-
-/// Ends with advice where the process may not open so many.
-fn descriptors(needed: usize) {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("it is there");
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let allowed = line.and_then(|line| line.split_whitespace().next());
-    let allowed = allowed
-        .and_then(|allowed| allowed.parse().ok())
-        .unwrap_or(usize::MAX);
-    assert!(
-        allowed >= needed,
-        "{needed} open files are needed and {allowed} allowed: use `make overload`, or `ulimit -n {needed}`"
-    );
 }
