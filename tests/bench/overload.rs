@@ -265,10 +265,13 @@ async fn bounce(redis: &Redis, letters: usize, as_new: bool, crowd: Crowd) -> Ru
         replayed += taken.len();
         let mut back: Vec<Vec<u8>> = Vec::new();
         for replay in taken {
+            // Both are made whichever is needed, so that they come back at the same pace: what
+            // arrives between a peek and its commit makes that commit dearer.
+            let pair = (failed(&replay), message(next).into_bytes());
             if !as_new {
-                back.push(failed(&replay));
+                back.push(pair.0);
             } else if next < moves {
-                back.push(message(next).into_bytes());
+                back.push(pair.1);
                 next += 1;
             }
         }
