@@ -25,7 +25,7 @@ test: ## all tests, on real Redis servers that they start themselves
 	@.ci/setup test
 	cargo test --locked
 
-chaos: ## everything goes wrong at once for CHAOS_SECONDS, or by one CHAOS_SEED for CHAOS_ROUNDS
+chaos: ## everything goes wrong at once for CHAOS_SECONDS, or by one CHAOS_SEED for CHAOS_ROUNDS, at CHAOS_PLACE
 	@.ci/setup test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-300} cargo test --locked --test it fresh_seed -- --nocapture
 

@@ -315,6 +315,9 @@ impl Queue {
         record: &Record,
         dead: &[&Transfer],
     ) -> Result<bool, link::Error> {
+        // Before anything is parked: a target that forgot the record would let another batch have
+        // the number, and what was parked under it would be parked again.
+        replicated(&mut self.target, self.demanded).await?;
         let mut parked = digests(dead.iter().copied());
         let mut beyond = None;
         if !record.edits.is_empty() {
@@ -334,7 +337,6 @@ impl Queue {
             }
             replicated(&mut self.dead, self.demanded).await?;
         }
-        replicated(&mut self.target, self.demanded).await?;
 
         let mut command = TRIM.command(&[&self.lists.source, &self.source.records]);
         command.arg(number).arg(record.pushed(&parked));

@@ -5,19 +5,35 @@
 //! It does not determine the *interleaving*, which real processes, sockets and clocks decide: the
 //! same seed may find a rare defect in one run and not in the next. So `CHAOS_ROUNDS` repeats one.
 //!
-//! `make test` plays some fixed seeds and a fresh one. `make chaos` plays fresh ones for
-//! `CHAOS_SECONDS`, or `CHAOS_SEED` for `CHAOS_ROUNDS` rounds.
+//! The same happens at four places: on one server, in a cluster with and without a common hash
+//! tag, and among sentinels; `place.rs` has what differs.
+//!
+//! `make test` plays some fixed seeds, and a fresh one on one server. `make chaos` plays fresh ones
+//! at all places in turn for `CHAOS_SECONDS`, or `CHAOS_SEED` for `CHAOS_ROUNDS` rounds;
+//! `CHAOS_PLACE` is `one`, `tagged`, `spread` or `sentinel`.
 //!
 //! What is not held against the worker, because nobody but Redis could do anything about it:
 //!
 //! - A producer whose own `LPUSH` got no answer does not push again; the letter may be there or not.
-//! - Redis is killed only where it writes its log at every command (`appendfsync always`). With
-//!   `everysec` it may forget its last second.
+//!   Where there are replicas, the same goes for what they have not confirmed.
+//! - Redis is killed only where it writes its log before it answers. With `everysec` it may forget
+//!   its last second.
 //! - `EVAL`, `LTRIM` and the keys stay allowed; `points.rs` shows what happens where they do not.
+//! - Servers have one fault at a time, and are whole before the next: a cluster with a replica each
+//!   is not made for two. They are cut off from their replicas, and stand still for so long that
+//!   they are replaced, only where the workers wait for a replica (`REDIS_WAIT_REPLICAS`).
+//! - In a move of two steps, what an operator takes between push and trim has been moved as well.
+//!   Where the operator is at work there, what was taken may be found a second time; half of the
+//!   rounds are without, and allow nothing.
+//!
+//! A failover that undoes commits needs no allowance: what the old primary did last is undone as a
+//! whole, the consumer's taking as well, so that on the new one each message is in exactly one
+//! list. How many the consumer saw a second time is printed.
 
 mod ledger;
 mod letters;
 mod others;
+mod place;
 mod points;
 mod round;
 mod scene;
@@ -28,8 +44,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use place::{Place, Servers};
 use round::{Outcome, run};
-use schedule::Schedule;
+use schedule::{Action, Schedule, Side};
 use wrong::Way;
 
 /// How long things go wrong in a round.
@@ -38,25 +55,62 @@ const LENGTH: Duration = Duration::from_millis(3_500);
 /// Chosen so that together they do all that a schedule can do.
 const SEEDS: [u64; 4] = [3778, 3779, 3780, 3781];
 
+/// Chosen so that in a cluster and among sentinels every kind of action occurs.
+const TAGGED: [u64; 1] = [1];
+const SPREAD: [u64; 2] = [6, 265];
+const SENTINEL: [u64; 2] = [12, 131];
+
 /// Plays a round with the daemon, and panics unless each message is in exactly one list.
-async fn play(seed: u64) {
-    eprintln!("chaos: seed {seed}");
-    let outcome = run(&Schedule::of(seed, LENGTH), Way::Daemon).await;
+async fn play(seed: u64, servers: &mut Servers) {
+    let place = servers.place;
+    eprintln!("chaos: seed {seed} at {place}");
+    let outcome = run(&Schedule::of(seed, place, LENGTH), Way::Daemon, servers).await;
     assert!(
         outcome.verdict.is_sound(),
-        "{}\n{}to replay: CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos",
+        "{}\n{}to replay: CHAOS_PLACE={place} CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos",
         outcome.verdict,
         outcome.events
     );
     eprintln!(
-        "chaos: seed {seed}: each is in exactly one list:{}",
+        "chaos: seed {seed} at {place}: each is in exactly one list:{}",
         outcome.counts
     );
 }
 
+async fn on_one_server(seed: u64) {
+    let schedule = Schedule::of(seed, Place::One, LENGTH);
+    play(
+        seed,
+        &mut Servers::start(Place::One, schedule.persistent).await,
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn every_message_is_in_exactly_one_list_whatever_breaks() {
-    join_all(SEEDS.map(play)).await;
+    join_all(SEEDS.map(on_one_server)).await;
+}
+
+/// At the same time, because most of it is waiting for elections.
+#[tokio::test]
+async fn every_message_is_in_exactly_one_list_whatever_breaks_in_a_cluster_or_among_sentinels() {
+    let cluster = async {
+        let mut servers = Servers::start(Place::Tagged, true).await;
+        for (place, seeds) in [(Place::Spread, &SPREAD[..]), (Place::Tagged, &TAGGED)] {
+            for seed in seeds {
+                servers.clear(place).await;
+                play(*seed, &mut servers).await;
+            }
+        }
+    };
+    let sentinels = async {
+        let mut servers = Servers::start(Place::Sentinel, true).await;
+        for seed in SENTINEL {
+            servers.clear(Place::Sentinel).await;
+            play(seed, &mut servers).await;
+        }
+    };
+    tokio::join!(cluster, sentinels);
 }
 
 /// One round, or with the variables of `make chaos` as many as they say.
@@ -72,13 +126,39 @@ async fn every_message_is_in_exactly_one_list_whatever_a_fresh_seed_breaks() {
     let seed = number("CHAOS_SEED");
     let seconds = number("CHAOS_SECONDS").filter(|_| seed.is_none());
     let rounds = number("CHAOS_ROUNDS").or((seconds.is_none()).then_some(1));
+    let places = match std::env::var("CHAOS_PLACE").ok() {
+        Some(name) => {
+            let place = Place::named(&name);
+            vec![place.unwrap_or_else(|| panic!("CHAOS_PLACE={name} is no place"))]
+        }
+        None if seed.is_none() && seconds.is_some() => Place::ALL.to_vec(),
+        None => vec![Place::One],
+    };
     let began = Instant::now();
     let mut played = 0;
+    let [mut cluster, mut sentinel] = [None, None];
     while rounds.is_none_or(|rounds| played < rounds)
         && seconds.is_none_or(|seconds| began.elapsed().as_secs() < seconds)
     {
         // Short enough to be typed.
-        play(seed.unwrap_or_else(|| fastrand::u64(..1 << 32))).await;
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        let turn = usize::try_from(played).expect("few") % places.len();
+        let kept = match places[turn] {
+            Place::One => {
+                on_one_server(seed).await;
+                played += 1;
+                continue;
+            }
+            Place::Tagged | Place::Spread => &mut cluster,
+            Place::Sentinel => &mut sentinel,
+        };
+        let mut servers = match kept.take() {
+            Some(servers) => servers,
+            None => Servers::start(places[turn], true).await,
+        };
+        servers.clear(places[turn]).await;
+        play(seed, &mut servers).await;
+        *kept = Some(servers);
         played += 1;
     }
 }
@@ -86,31 +166,110 @@ async fn every_message_is_in_exactly_one_list_whatever_a_fresh_seed_breaks() {
 #[test]
 fn the_fixed_seeds_do_all_that_a_schedule_can_do() {
     // The name of an action, and of what it is about, without numbers.
-    let names = |seeds: &[u64]| -> HashSet<String> {
-        let schedules = seeds.iter().map(|seed| Schedule::of(*seed, LENGTH));
+    let names = |place, seeds: &[u64]| -> HashSet<String> {
+        let schedules = seeds.iter().map(|seed| Schedule::of(*seed, place, LENGTH));
         let actions = schedules.flat_map(|schedule| schedule.actions);
-        let name = |action| format!("{action:?}").replace(|c: char| c.is_ascii_digit(), "");
+        let name = |action| {
+            let name = format!("{action:?}").replace(|c: char| c.is_ascii_digit(), "");
+            // Sides, orders and rights are too many for a few rounds of some seconds.
+            let whole = place == Place::One;
+            let kind = name.split('(').next().unwrap_or_default().to_owned();
+            if whole { name } else { kind }
+        };
         actions.map(|(_, action)| name(action)).collect()
     };
     let all: Vec<u64> = (0..500).collect();
-    let missing: Vec<String> = names(&all).difference(&names(&SEEDS)).cloned().collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    for (place, seeds) in [
+        (Place::One, &SEEDS[..]),
+        (Place::Spread, &SPREAD),
+        (Place::Sentinel, &SENTINEL),
+    ] {
+        let missing = &names(place, &all) - &names(place, seeds);
+        assert!(missing.is_empty(), "{place}: {missing:?}");
+    }
 }
 
 /// Plays rounds until the count finds what this way of committing loses or doubles.
 async fn caught(way: Way) {
     for seed in 0..30 {
-        let verdict = run(&Schedule::of(seed, LENGTH / 2), way).await.verdict;
-        if !verdict.lost.is_empty() || !verdict.doubled.is_empty() {
-            eprintln!(
-                "chaos: {way:?} is caught by seed {seed}: {} lost, {} doubled",
-                verdict.lost.len(),
-                verdict.doubled.len()
-            );
+        let schedule = Schedule::of(seed, Place::One, LENGTH / 2);
+        let mut servers = Servers::start(Place::One, schedule.persistent).await;
+        if catches(&schedule, way, &mut servers).await {
             return;
         }
     }
     panic!("{way:?} was not caught");
+}
+
+/// Whether the count finds in this round what this way of committing loses or doubles.
+async fn catches(schedule: &Schedule, way: Way, servers: &mut Servers) -> bool {
+    let verdict = run(schedule, way, servers).await.verdict;
+    let caught = !verdict.lost.is_empty() || !verdict.doubled.is_empty();
+    if caught {
+        eprintln!(
+            "chaos: {way:?} is caught by seed {}: {} lost, {} doubled",
+            schedule.seed,
+            verdict.lost.len(),
+            verdict.doubled.len()
+        );
+    }
+    caught
+}
+
+/// Plays rounds of a move in two steps, with schedules like this, until the count finds something.
+async fn caught_apart(way: Way, servers: &mut Servers, like: impl Fn(&Schedule) -> bool) {
+    let schedules = (0..).map(|seed| Schedule::of(seed, Place::Spread, LENGTH / 2));
+    for schedule in schedules.filter(like).take(10) {
+        servers.clear(Place::Spread).await;
+        if catches(&schedule, way, servers).await {
+            return;
+        }
+    }
+    panic!("{way:?} was not caught");
+}
+
+#[tokio::test]
+async fn the_count_catches_a_move_in_two_steps_that_leaves_a_rule_out() {
+    let mut servers = Servers::start(Place::Spread, true).await;
+    // Workers of several sizes who die are enough for these.
+    let quick = |schedule: &Schedule| {
+        let Schedule {
+            workers, actions, ..
+        } = schedule;
+        let server = |(_, action): &(Duration, Action)| *action == Action::Mend;
+        workers.iter().any(|one| one.batch != workers[0].batch)
+            && workers.iter().all(|one| one.batch > 2)
+            && !actions.iter().any(server)
+            && !schedule.raided()
+    };
+    caught_apart(Way::TrimBlindly, &mut servers, quick).await;
+    caught_apart(Way::PushAgain, &mut servers, quick).await;
+    // The target dies with what its replicas have not got, and another one takes over.
+    let forgetful = |schedule: &Schedule| {
+        let at = |wanted| {
+            let mut actions = schedule.actions.iter();
+            actions
+                .find(|(_, action)| *action == wanted)
+                .map(|(at, _)| *at)
+        };
+        let target = Side::Target;
+        let (cut, kill) = (
+            at(Action::CutReplicasOff(target)),
+            at(Action::KillRedis(target)),
+        );
+        let back = at(Action::StartRedis);
+        matches!((cut, kill, back), (Some(cut), Some(kill), Some(back))
+            if kill > cut + Duration::from_millis(200) && back > kill + Duration::from_secs(1))
+            && schedule.workers.iter().all(|one| one.batch > 2)
+            && !schedule.raided()
+    };
+    caught_apart(Way::NoWait, &mut servers, forgetful).await;
+
+    // It must not be the rounds themselves that lose messages.
+    let schedules = (0..).map(|seed| Schedule::of(seed, Place::Spread, LENGTH / 2));
+    let schedule = schedules.into_iter().find(forgetful).expect("endless");
+    servers.clear(Place::Spread).await;
+    cleared(&schedule, Way::Apart, &mut servers).await;
 }
 
 #[tokio::test]
@@ -151,13 +310,19 @@ async fn the_count_catches_a_worker_whose_trim_redis_may_have_forgotten() {
 /// Without this the tests above might only show that the rounds themselves lose messages.
 #[tokio::test]
 async fn the_count_finds_nothing_wrong_with_a_small_worker_that_verifies() {
-    join_all((0..3).map(cleared)).await;
+    let round = async |seed| {
+        let schedule = Schedule::of(seed, Place::One, LENGTH / 2);
+        let mut servers = Servers::start(Place::One, schedule.persistent).await;
+        cleared(&schedule, Way::Verified, &mut servers).await;
+    };
+    join_all((0..3).map(round)).await;
 }
 
-async fn cleared(seed: u64) {
-    let outcome = run(&Schedule::of(seed, LENGTH / 2), Way::Verified).await;
+async fn cleared(schedule: &Schedule, way: Way, servers: &mut Servers) {
+    let outcome = run(schedule, way, servers).await;
     let Outcome {
         verdict, events, ..
     } = outcome;
+    let seed = schedule.seed;
     assert!(verdict.is_sound(), "seed {seed}: {verdict}\n{events}");
 }

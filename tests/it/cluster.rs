@@ -8,7 +8,9 @@ use mutt_remediation::dlq::redis::{Limits, Lists};
 use mutt_remediation::dlq::{Committed, Disposition, Reason};
 use mutt_remediation::drain::classify::Rules;
 use mutt_remediation::drain::plan::{Plan, plan};
-use mutt_remediation::link::{Address, LinkConfig};
+use mutt_remediation::link::{Address, LinkConfig, Wait};
+
+mod apart;
 
 use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, daemon, until};
 
@@ -87,6 +89,10 @@ async fn empty(cluster: &Cluster, list: &str) {
 }
 
 fn queue(cluster: &Cluster) -> Queue {
+    waiting_queue(cluster, None)
+}
+
+fn waiting_queue(cluster: &Cluster, wait: Option<Wait>) -> Queue {
     let nodes = cluster.seeds();
     let nodes = nodes.split(',').map(|node| {
         let (host, port) = node.split_once(':').expect("host:port");
@@ -105,7 +111,7 @@ fn queue(cluster: &Cluster) -> Queue {
         timeout: Duration::from_secs(20),
         cluster: nodes.collect(),
         sentinels: None,
-        wait: None,
+        wait,
     };
     let lists = Lists {
         source: SOURCE.into(),
@@ -345,31 +351,27 @@ async fn entries_survive_kill_minus_nine_between_push_and_trim_or_anywhere() {
 
 #[tokio::test]
 async fn a_failover_of_either_side_between_push_and_trim_loses_and_doubles_nothing() {
+    let mut cluster = Cluster::start().await;
+    let letters = letters(1_500);
     for list in APART {
-        let mut cluster = Cluster::start().await;
-        let letters = letters(1_500);
-        cluster.push(SOURCE, &letters).await;
+        cluster.part(&APART).await;
         cluster.settled().await;
+        cluster.push(SOURCE, &letters).await;
         // The letters themselves must have reached the replica before its primary dies.
-        let source = cluster.at(SOURCE).await;
-        until("the letters are replicated", || async {
-            source
-                .command::<i64>(&["LPUSH", "{mutt:dlq:alerter}:x", "x"])
-                .await;
-            let info: String = source.command(&["INFO", "replication"]).await;
-            let offset = |name: &str| {
-                let (_, rest) = info.split_once(name).expect("it is there");
-                rest.split([',', '\r']).next().expect("a number").to_owned()
-            };
-            offset("offset=") == offset("master_repl_offset:")
-        })
-        .await;
-        let _daemon = daemon(&cluster, APART, &[]);
+        cluster.at(SOURCE).await.until_replicated().await;
+        let daemon = daemon(&cluster, APART, &[]);
         until("it drains", || async { cluster.len(SOURCE).await < 1_300 }).await;
         let owner = cluster.owner(list).await;
         cluster.node_mut(owner).kill();
         empty(&cluster, SOURCE).await;
+        drop(daemon);
         each_once(&cluster, APART, letters.len()).await;
+
+        cluster.node_mut(owner).up();
+        cluster.settled().await;
+        for list in APART {
+            cluster.at(list).await.command::<()>(&["DEL", list]).await;
+        }
     }
 }
 

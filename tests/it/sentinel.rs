@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::connection::Certificates;
 use crate::faults::letters;
 use crate::support::{
-    DEAD, Daemon, MASTER, Redis, SOURCE, Sentinel, StuckSentinel, TARGET, Watched, until,
+    DEAD, Daemon, MASTER, Redis, SOURCE, Sentinel, Stuck, TARGET, Watched, until,
 };
 
 const BATCH: usize = 50;
@@ -335,7 +335,7 @@ async fn a_sentinel_that_names_a_replica_is_not_believed() {
         replica.len(SOURCE).await == 1
     })
     .await;
-    let stale = StuckSentinel::naming(replica.port());
+    let stale = Stuck::sentinel(replica.port());
     let alone = start(&address(stale.port()), &[]);
     alone
         .until_metric(&failed("no_primary"), |count| count >= 1.0)
@@ -343,7 +343,7 @@ async fn a_sentinel_that_names_a_replica_is_not_believed() {
     alone.until_logged("is no primary, its role is slave").await;
     drop(alone);
 
-    let right = StuckSentinel::naming(primary.port());
+    let right = Stuck::sentinel(primary.port());
     let both = format!("{},{}", address(stale.port()), address(right.port()));
     let asked = stale.asked();
     let daemon = start(&both, &[]);

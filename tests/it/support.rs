@@ -6,14 +6,16 @@ pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
 pub(crate) mod stepper;
+pub(crate) mod stuck;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
-pub(crate) use sentinel::{MASTER, Sentinel, StuckSentinel, Watched};
+pub(crate) use sentinel::{MASTER, Sentinel, Watched};
 pub(crate) use stepper::{Held, Onward, Stepper, Stop};
+pub(crate) use stuck::Stuck;
 pub(crate) use wait::until;
 pub(crate) use webhook::Webhook;

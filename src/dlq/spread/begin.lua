@@ -1,7 +1,8 @@
-#!lua
+#!lua flags=allow-oom
 -- Returns {number of the batch that is to be taken off the source next, 1 if it was just made up}.
 --
 -- KEYS[1] the source's sequence
+-- Runs without memory as well: what is taken off the source makes room there.
 -- A first number is the time in microseconds, so that one which was lost with all its history does
 -- not meet an old record of a destination.
 

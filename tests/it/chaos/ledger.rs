@@ -8,7 +8,7 @@ use super::letters::{Form, Letter};
 
 /// Where a message was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum List {
     Source,
     Target,
     Dead,
@@ -21,9 +21,10 @@ pub enum Place {
 /// Everything that was found, and what was counted on the way.
 #[derive(Debug, Default)]
 pub struct Found {
-    pub lists: Vec<(Place, Vec<Vec<u8>>)>,
-    /// Messages that the consumer has handed back to the source.
-    pub bounces: u64,
+    pub lists: Vec<(List, Vec<Vec<u8>>)>,
+    /// An operator took messages where that is not seen between push and trim, so that what was
+    /// taken may have been moved as well.
+    pub taken_twice: bool,
     /// Unix seconds between which all was stamped.
     pub dates: Option<RangeInclusive<i64>>,
 }
@@ -34,6 +35,17 @@ pub struct Ledger {
     made: Vec<Made>,
     /// Which message has these bytes, and what it has become then.
     forms: HashMap<Vec<u8>, (usize, Form)>,
+    /// Replays that messages had behind them when they were handed back, as Redis has said.
+    sure: u64,
+    unsure: u64,
+}
+
+/// A message on its way into the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    index: usize,
+    /// Replays that it has behind it.
+    replays: u64,
 }
 
 /// Twins are one of these.
@@ -48,8 +60,8 @@ struct Made {
 
 impl Ledger {
     /// Notes letters before they are pushed.
-    pub fn attempt(&mut self, letters: &[Letter]) {
-        for letter in letters {
+    pub fn attempt(&mut self, letters: &[Letter]) -> Vec<Attempt> {
+        let attempts = letters.iter().map(|letter| {
             let known = self.forms.get(&letter.bytes).map(|(index, _)| *index);
             let index = known.unwrap_or_else(|| {
                 let forms = letter.forms.iter().cloned();
@@ -64,51 +76,67 @@ impl Ledger {
                 index
             });
             self.made[index].unsure += 1;
-        }
+            Attempt { index, replays: 0 }
+        });
+        attempts.collect()
+    }
+
+    /// Notes a message that is handed back before it is pushed. What the consumer has stays with
+    /// it, so that the source gets another copy. `None` if nobody has ever made it.
+    pub fn hand_back(&mut self, message: &[u8]) -> Option<Attempt> {
+        let (bytes, _) = without_dates(message);
+        let (index, form) = *self.forms.get(&bytes)?;
+        let replays = match form {
+            Form::Replayed(times) => times,
+            _ => 0,
+        };
+        self.made[index].unsure += 1;
+        self.unsure += replays;
+        Some(Attempt { index, replays })
     }
 
     /// Redis has taken them.
-    pub fn took(&mut self, letters: &[Letter]) {
-        for letter in letters {
-            self.of(letter).sure += 1;
+    pub fn took(&mut self, attempts: &[Attempt]) {
+        for attempt in attempts {
+            self.made[attempt.index].sure += 1;
+            self.sure += attempt.replays;
         }
-        self.refused(letters);
+        self.refused(attempts);
     }
 
     /// Redis has refused them.
-    pub fn refused(&mut self, letters: &[Letter]) {
-        for letter in letters {
-            self.of(letter).unsure -= 1;
+    pub fn refused(&mut self, attempts: &[Attempt]) {
+        for attempt in attempts {
+            self.made[attempt.index].unsure -= 1;
+            self.unsure -= attempt.replays;
         }
-    }
-
-    fn of(&mut self, letter: &Letter) -> &mut Made {
-        let (index, _) = self.forms[&letter.bytes];
-        &mut self.made[index]
     }
 
     /// Counts.
     pub fn judge(&self, found: &Found) -> Verdict {
         let mut verdict = Verdict::default();
         let mut counts = vec![0; self.made.len()];
-        // Each replay has put a message into the target once, from where it was handed back or not.
-        let (mut stamped, mut arrived) = (0, found.bounces);
-        for (place, messages) in &found.lists {
+        let mut taken = vec![0; self.made.len()];
+        // Each replay has put a message into the target once, where it still is or the consumer
+        // has it.
+        let (mut stamped, mut arrived) = (0, self.sure);
+        for (list, messages) in &found.lists {
             for message in messages {
                 let (bytes, dates) = without_dates(message);
                 let Some((index, form)) = self.forms.get(&bytes) else {
-                    verdict.altered.push(sample(*place, message));
+                    verdict.altered.push(sample(*list, message));
                     continue;
                 };
                 counts[*index] += 1;
+                taken[*index] += usize::from(found.taken_twice && *list == List::Taken);
                 stamped += match form {
                     Form::Replayed(times) => *times,
                     Form::Parked if bytes.windows(COUNT.len()).any(|part| part == COUNT) => 3,
                     _ => 0,
                 };
-                arrived += u64::from(matches!(place, Place::Target | Place::Consumed));
-                if !belongs(*form, *place) {
-                    verdict.misplaced.push(sample(*place, message));
+                arrived += u64::from(matches!(list, List::Target | List::Consumed));
+                if !belongs(*form, *list) {
+                    verdict.misplaced.push(sample(*list, message));
                 }
                 let in_time = |date| {
                     found
@@ -117,19 +145,20 @@ impl Ledger {
                         .is_none_or(|range| range.contains(date))
                 };
                 if !dates.iter().all(in_time) {
-                    verdict.misdated.push(sample(*place, message));
+                    verdict.misdated.push(sample(*list, message));
                 }
             }
         }
-        for (made, count) in self.made.iter().zip(counts) {
+        for ((made, count), taken) in self.made.iter().zip(counts).zip(taken) {
             let text = format!("{} of {}: {}", count, made.sure, excerpt(&made.bytes));
             if count < made.sure {
                 verdict.lost.push(text);
-            } else if count > made.sure + made.unsure {
+            } else if count > made.sure + made.unsure + taken {
                 verdict.doubled.push(text);
             }
         }
-        if verdict.is_sound() && stamped != arrived {
+        let right = (arrived..=arrived + self.unsure).contains(&stamped);
+        if verdict.is_sound() && !right && !found.taken_twice {
             verdict.miscounted = Some((stamped, arrived));
         }
         verdict
@@ -138,14 +167,14 @@ impl Ledger {
 
 const COUNT: &[u8] = b",\"_remediation_count\":3,";
 
-fn belongs(form: Form, place: Place) -> bool {
+fn belongs(form: Form, list: List) -> bool {
     matches!(
-        (form, place),
-        (Form::Original { .. } | Form::Replayed(_), Place::Taken)
-            | (Form::Replayed(_), Place::Target | Place::Consumed)
+        (form, list),
+        (Form::Original { .. } | Form::Replayed(_), List::Taken)
+            | (Form::Replayed(_), List::Target | List::Consumed)
             | (
                 Form::Parked | Form::Original { malformed: true },
-                Place::Dead
+                List::Dead
             )
     )
 }
@@ -222,8 +251,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-fn sample(place: Place, message: &[u8]) -> String {
-    format!("{place:?}: {}", excerpt(message))
+fn sample(list: List, message: &[u8]) -> String {
+    format!("{list:?}: {}", excerpt(message))
 }
 
 fn excerpt(message: &[u8]) -> String {
@@ -236,17 +265,17 @@ fn the_count_tells_lost_doubled_altered_and_misplaced_apart() {
     let mut rng = fastrand::Rng::with_seed(1);
     let letters: Vec<Letter> = (0..200).map(|id| Letter::draw(&mut rng, id)).collect();
     let mut ledger = Ledger::default();
-    ledger.attempt(&letters);
-    ledger.took(&letters);
+    let attempts = ledger.attempt(&letters);
+    ledger.took(&attempts);
     let end = |letter: &Letter| {
         let replayed = letter
             .forms
             .iter()
             .find(|(_, form)| *form == Form::Replayed(1));
-        let place = if replayed.is_some() {
-            Place::Target
+        let list = if replayed.is_some() {
+            List::Target
         } else {
-            Place::Dead
+            List::Dead
         };
         let (bytes, _) = replayed.or(letter.forms.last()).expect("a form");
         let text = String::from_utf8_lossy(bytes).replace("at\":T", "at\":1790000000");
@@ -255,11 +284,11 @@ fn the_count_tells_lost_doubled_altered_and_misplaced_apart() {
         } else {
             bytes.clone()
         };
-        (place, vec![bytes])
+        (list, vec![bytes])
     };
     let right = || Found {
         lists: letters.iter().map(end).collect(),
-        bounces: 0,
+        taken_twice: false,
         dates: Some(1_790_000_000..=1_790_000_000),
     };
     let verdict = ledger.judge(&right());
@@ -275,18 +304,39 @@ fn the_count_tells_lost_doubled_altered_and_misplaced_apart() {
     altered.lists[7].1[0].push(b' ');
     assert_eq!(ledger.judge(&altered).altered.len(), 1);
     let mut swapped = right();
-    for (place, _) in &mut swapped.lists {
-        *place = if *place == Place::Dead {
-            Place::Target
+    for (list, _) in &mut swapped.lists {
+        *list = if *list == List::Dead {
+            List::Target
         } else {
-            Place::Dead
+            List::Dead
         };
     }
     assert_eq!(ledger.judge(&swapped).misplaced.len(), letters.len());
     let mut late = right();
     late.dates = Some(0..=1);
     assert!(!ledger.judge(&late).misdated.is_empty());
-    let mut bounced = right();
-    bounced.bounces = 1;
-    assert!(ledger.judge(&bounced).miscounted.is_some());
+    let mut taken = right();
+    taken
+        .lists
+        .push((List::Taken, vec![letters[0].bytes.clone()]));
+    assert_eq!(ledger.judge(&taken).doubled.len(), 1);
+    taken.taken_twice = true;
+    assert!(ledger.judge(&taken).doubled.is_empty());
+
+    let mut again = ledger;
+    let replayed = letters.iter().position(|letter| letter.forms.len() > 2);
+    let (_, bytes) = end(&letters[replayed.expect("one is replayed")]);
+    let handed = again.hand_back(&bytes[0]).expect("it was made");
+    assert!(
+        again.judge(&right()).is_sound(),
+        "it may have arrived or not"
+    );
+    again.took(&[handed]);
+    assert_eq!(again.judge(&right()).lost.len(), 1);
+    let mut kept = right();
+    kept.lists.push((List::Target, bytes));
+    assert!(
+        again.judge(&kept).miscounted.is_some(),
+        "its stamp is that of before"
+    );
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, RedisResult, Value};
 
-use super::ledger::Ledger;
+use super::ledger::{Attempt, Ledger};
 use super::letters::Letter;
+use super::place::{Access, Directory, Lists};
 use super::schedule::Raid;
-use crate::support::{Redis, SOURCE, TARGET};
+use crate::support::{MASTER, Redis};
 
-pub const CONSUMED: &str = "chaos:consumed";
-pub const TAKEN: &str = "chaos:taken";
-pub const BOUNCES: &str = "chaos:bounces";
+/// Redirections that a command follows. One that is redirected was not done.
+const REDIRECTIONS: usize = 8;
 
 /// Takes KEYS[1] from index ARGV[1] to ARGV[2], which must be one of its ends, to KEYS[2].
 const TAKE: &str = "
@@ -35,46 +35,157 @@ if not message then return 0 end
 redis.call('LPUSH', KEYS[2], message)
 return redis.call('LREM', KEYS[1], -1, message)";
 
-/// Hands the oldest message of KEYS[1] back to KEYS[2], and counts that in KEYS[3].
-const BOUNCE: &str = "
-local message = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
-if message then redis.call('INCR', KEYS[3]) end
-return message and 1 or 0";
-
 /// A connection that is made anew after each failure, to a server that comes and goes.
 pub struct Line {
+    access: Access,
+    /// Of the server that is thought to be the right one.
     port: u16,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Line {
     pub fn to(redis: &Redis) -> Self {
+        Self::new(Access::to(redis))
+    }
+
+    pub fn new(access: Access) -> Self {
+        let port = match &access.directory {
+            Directory::One(port) => *port,
+            Directory::Cluster(ports) | Directory::Sentinels(ports) => ports[0],
+        };
         Self {
-            port: redis.port(),
+            access,
+            port,
             connection: None,
         }
     }
 
-    /// Sends a command once.
+    pub fn lists(&self) -> Lists {
+        self.access.lists
+    }
+
+    /// Sends a command once to the server that takes it.
     pub async fn call<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> RedisResult<T> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let answer = command.query_async(&mut connection).await;
-        if answer.is_ok() || said(&answer) {
-            self.connection = Some(connection);
+        let mut answer = self.once(command).await;
+        for _ in 0..REDIRECTIONS {
+            let Some(port) = answer.as_ref().err().and_then(moved) else {
+                break;
+            };
+            self.port = port;
+            self.connection = None;
+            answer = self.once(command).await;
         }
         answer
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let patient =
-            AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
-        Client::open(format!("redis://127.0.0.1:{}", self.port))?
-            .get_multiplexed_async_connection_with_config(&patient)
-            .await
+    /// Sends a command once to the server that has this list, and returns its port.
+    pub async fn tell(&mut self, list: &str, command: &redis::Cmd) -> RedisResult<u16> {
+        if !matches!(self.access.directory, Directory::One(_)) {
+            let _: u64 = self.call(redis::cmd("LLEN").arg(list)).await?;
+        }
+        let _: Value = self.once(command).await?;
+        Ok(self.port)
     }
+
+    /// Whether all replicas have what this line has written. A line that was broken knows nothing.
+    pub async fn confirmed(&mut self) -> bool {
+        if self.access.replicas == 0 {
+            return true;
+        }
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.access.replicas).arg(500);
+        let have: RedisResult<usize> = wait.query_async(connection).await;
+        have.is_ok_and(|have| have >= self.access.replicas)
+    }
+
+    async fn once<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> RedisResult<T> {
+        let connected = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
+        };
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.try_another();
+                return Err(error);
+            }
+        };
+        let answer = command.query_async(&mut connection).await;
+        let lost = ["READONLY", "CLUSTERDOWN", "MASTERDOWN"];
+        let code = answer.as_ref().err().map(|error| error.code());
+        match code {
+            None => self.connection = Some(connection),
+            Some(Some(code)) if !lost.contains(&code) => self.connection = Some(connection),
+            Some(_) => self.try_another(),
+        }
+        answer
+    }
+
+    /// Any node of a cluster may know better; sentinels are asked anyway.
+    fn try_another(&mut self) {
+        if let Directory::Cluster(ports) = &self.access.directory {
+            let at = ports.iter().position(|port| *port == self.port);
+            self.port = ports[at.map_or(0, |at| (at + 1) % ports.len())];
+        }
+    }
+
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let Directory::Sentinels(sentinels) = &self.access.directory else {
+            return connect(self.port, self.patience()).await;
+        };
+        let mut failure = None;
+        for sentinel in sentinels.clone() {
+            match self.primary(sentinel).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.expect("there are sentinels"))
+    }
+
+    /// A connection to the server that this sentinel names, if it says the same of itself.
+    async fn primary(&mut self, sentinel: u16) -> RedisResult<MultiplexedConnection> {
+        let mut line = connect(sentinel, self.patience()).await?;
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
+        let (_, port): (String, u16) = question.query_async(&mut line).await?;
+        let mut line = connect(port, self.patience()).await?;
+        let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut line).await?;
+        if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
+            let told = (redis::ErrorKind::Client, "it is no primary");
+            return Err(told.into());
+        }
+        self.port = port;
+        Ok(line)
+    }
+
+    /// One server is waited for; where there are several, one that stands still must not hold
+    /// everybody up.
+    fn patience(&self) -> Duration {
+        match self.access.directory {
+            Directory::One(_) => Duration::from_secs(20),
+            _ => Duration::from_secs(1),
+        }
+    }
+}
+
+async fn connect(port: u16, patience: Duration) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(patience))
+        .set_response_timeout(Some(patience));
+    Client::open(("127.0.0.1", port))?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
+
+/// Where another node has it.
+fn moved(error: &redis::RedisError) -> Option<u16> {
+    let (address, _) = error.redirect_node()?;
+    let named = error.code() == Some("MOVED");
+    named.then_some(address.rsplit(':').next()?.parse().ok()?)
 }
 
 /// Whether Redis itself has refused it, so that it was not done.
@@ -91,10 +202,15 @@ pub async fn produce(
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
 ) {
+    // Where there are replicas, workers wait for them and move less in a round.
+    let (many, few) = match line.access.replicas {
+        0 => (150, 12),
+        _ => (50, 6),
+    };
     let mut depth = 0;
     while !stop.load(Ordering::SeqCst) {
         // What an operator takes at once is made up for, so that the workers have work.
-        let most = if depth < 500 { 150 } else { 12 };
+        let most = if depth < 500 { many } else { few };
         let count = rng.usize(1..most);
         let first = numbers.fetch_add(count, Ordering::SeqCst);
         let mut letters: Vec<Letter> = (first..first + count)
@@ -110,41 +226,68 @@ pub async fn produce(
 
 /// Returns how long the source is now; unknown counts as long.
 pub async fn dead_letter(line: &mut Line, letters: &[Letter], ledger: &Mutex<Ledger>) -> u64 {
-    ledger.lock().expect("not poisoned").attempt(letters);
+    let attempts = ledger.lock().expect("not poisoned").attempt(letters);
+    let bodies: Vec<&[u8]> = letters.iter().map(|letter| &letter.bytes[..]).collect();
+    push(line, &bodies, &attempts, ledger).await
+}
+
+/// What Redis may have, or may forget, stays unsure.
+async fn push(
+    line: &mut Line,
+    bodies: &[&[u8]],
+    attempts: &[Attempt],
+    ledger: &Mutex<Ledger>,
+) -> u64 {
     let mut push = redis::cmd("LPUSH");
-    push.arg(SOURCE);
-    for letter in letters {
-        push.arg(&letter.bytes);
-    }
+    push.arg(line.lists().source).arg(bodies);
     let answer: RedisResult<u64> = line.call(&push).await;
+    let confirmed = answer.is_ok() && line.confirmed().await;
     let mut ledger = ledger.lock().expect("not poisoned");
-    if answer.is_ok() {
-        ledger.took(letters);
+    if confirmed {
+        ledger.took(attempts);
     } else if said(&answer) {
-        ledger.refused(letters);
+        ledger.refused(attempts);
     }
     answer.unwrap_or(u64::MAX)
 }
 
-/// Takes from the target like MUTT's alerter, and hands some of it back as it is.
-pub async fn consume(mut line: Line, mut rng: Rng, bounces: u32, stop: Arc<AtomicBool>) {
+/// Takes from the target like MUTT's alerter, and hands some of it back as it is, which makes
+/// another message of it for the count. Returns how many it has seen.
+pub async fn consume(
+    mut line: Line,
+    mut rng: Rng,
+    bounces: u32,
+    ledger: Arc<Mutex<Ledger>>,
+    stop: Arc<AtomicBool>,
+) -> usize {
+    let mut back = Line::new(line.access.clone());
+    let Lists {
+        target, consumed, ..
+    } = line.lists();
+    let mut seen = 0;
     while !stop.load(Ordering::SeqCst) {
-        let command = if rng.u32(0..100) < bounces {
-            script(BOUNCE, &[TARGET, SOURCE, BOUNCES])
-        } else {
-            let mut take = redis::cmd("LMOVE");
-            take.arg(&[TARGET, CONSUMED, "RIGHT", "LEFT"]);
-            take
-        };
-        let _: RedisResult<redis::Value> = line.call(&command).await;
+        let mut take = redis::cmd("LMOVE");
+        take.arg(&[target, consumed, "RIGHT", "LEFT"]);
+        let taken: RedisResult<Option<Vec<u8>>> = line.call(&take).await;
+        if let Ok(Some(message)) = taken {
+            seen += 1;
+            let handed = (rng.u32(0..100) < bounces)
+                .then(|| ledger.lock().expect("not poisoned").hand_back(&message))
+                .flatten();
+            if let Some(attempt) = handed {
+                push(&mut back, &[&message], &[attempt], &ledger).await;
+            }
+        }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
     }
+    seen
 }
 
 /// What the operator does to the source.
-pub fn raid(raid: Raid, number: usize) -> redis::Cmd {
+pub fn raid(lists: Lists, raid: Raid, number: usize) -> redis::Cmd {
+    let Lists { source, taken, .. } = lists;
     let take = |from: i64, to: i64| {
-        let mut take = script(TAKE, &[SOURCE, TAKEN]);
+        let mut take = script(TAKE, &[source, taken]);
         take.arg(from).arg(to);
         take
     };
@@ -152,26 +295,26 @@ pub fn raid(raid: Raid, number: usize) -> redis::Cmd {
     match raid {
         Raid::Pop(1) => {
             let mut pop = redis::cmd("LMOVE");
-            pop.arg(&[SOURCE, TAKEN, "RIGHT", "LEFT"]);
+            pop.arg(&[source, taken, "RIGHT", "LEFT"]);
             pop
         }
         Raid::Pop(count) | Raid::TrimOld(count) => take(-signed(count), -1),
         Raid::TrimYoung(count) => take(0, signed(count) - 1),
         Raid::Delete => take(0, -1),
         Raid::Remove(older) => {
-            let mut remove = script(REMOVE, &[SOURCE, TAKEN]);
+            let mut remove = script(REMOVE, &[source, taken]);
             remove.arg(older);
             remove
         }
         Raid::Rename => {
             let mut rename = redis::cmd("RENAMENX");
-            rename.arg(SOURCE).arg(format!("{TAKEN}:{number}"));
+            rename.arg(source).arg(format!("{taken}:{number}"));
             rename
         }
     }
 }
 
-fn script(text: &str, keys: &[&str]) -> redis::Cmd {
+pub fn script(text: &str, keys: &[&str]) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(keys.len()).arg(keys);
     command

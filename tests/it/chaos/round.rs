@@ -1,4 +1,4 @@
-//! One round: workers, producers, a consumer and an operator on one Redis, the schedule's faults,
+//! One round: workers, producers, a consumer and an operator at one place, the schedule's faults,
 //! then quiet, then the count.
 
 use std::fmt::Write as _;
@@ -11,12 +11,13 @@ use redis::RedisResult;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ledger::{Found, Ledger, Place, Verdict};
+use super::ledger::{Found, Ledger, List, Verdict};
 use super::letters::Letter;
-use super::others::{self, BOUNCES, CONSUMED, TAKEN, consume, dead_letter, produce};
-use super::schedule::{Action, Line, Pace, Schedule};
+use super::others::{self, consume, dead_letter, produce};
+use super::place::{Access, Directory, Lists, Place, Servers};
+use super::schedule::{Action, Line, Pace, Schedule, Side};
 use super::wrong::{self, Way};
-use crate::support::{DEAD, Daemon, Proxy, Redis, SOURCE, TARGET, until};
+use crate::support::{Daemon, Proxy, until};
 
 /// What came out of a round.
 pub struct Outcome {
@@ -27,9 +28,9 @@ pub struct Outcome {
     pub events: String,
 }
 
-/// Runs a round with workers of this kind.
-pub async fn run(schedule: &Schedule, way: Way) -> Outcome {
-    let mut round = Round::prepare(schedule, way).await;
+/// Runs a round with workers of this kind, on servers that have just been started or cleared.
+pub async fn run(schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcome {
+    let mut round = Round::prepare(schedule, way, servers).await;
     let others = round.others(schedule);
     let mut began = Instant::now();
     for (at, action) in &schedule.actions {
@@ -44,14 +45,15 @@ pub async fn run(schedule: &Schedule, way: Way) -> Outcome {
         began = began.max(Instant::now() - *at);
     }
     round.calm_down().await;
-    others.end().await;
+    let seen = others.end().await;
     round.drain_the_rest().await;
-    round.count().await
+    round.count(seen, schedule).await
 }
 
-struct Round {
-    redis: Redis,
-    redis_runs: bool,
+struct Round<'a> {
+    servers: &'a mut Servers,
+    lists: Lists,
+    /// The operator's.
     line: others::Line,
     stations: Vec<Station>,
     ledger: Arc<Mutex<Ledger>>,
@@ -66,7 +68,9 @@ struct Round {
 struct Station {
     way: Way,
     pace: Pace,
-    port: u16,
+    /// What leads a daemon to the servers, and how it is to work.
+    variables: Vec<(&'static str, String)>,
+    access: Access,
     proxy: Proxy,
     worker: Option<Worker>,
 }
@@ -76,28 +80,13 @@ enum Worker {
     Task(JoinSet<()>, Arc<AtomicBool>),
 }
 
-impl Round {
-    async fn prepare(schedule: &Schedule, way: Way) -> Self {
-        let log = if schedule.persistent { "yes" } else { "no" };
-        // fsync on every write: with less, Redis may forget what it has confirmed, and no worker
-        // can do anything about it.
-        let redis = Redis::with(&[
-            "--appendonly",
-            log,
-            "--appendfsync",
-            "always",
-            "--user",
-            "worker",
-            "on",
-            ">secret",
-            "~*",
-            "&*",
-            "+@all",
-        ]);
+impl<'a> Round<'a> {
+    async fn prepare(schedule: &Schedule, way: Way, servers: &'a mut Servers) -> Self {
+        let access = servers.access();
         let mut round = Self {
-            line: others::Line::to(&redis),
-            redis,
-            redis_runs: true,
+            line: others::Line::new(access.clone()),
+            lists: access.lists,
+            servers,
             stations: vec![],
             ledger: Arc::default(),
             raids: 0,
@@ -113,15 +102,32 @@ impl Round {
             dead_letter(&mut round.line, part, &round.ledger).await;
         }
         for pace in &schedule.workers {
-            let proxy = Proxy::before(round.redis.port()).await;
+            let direct = round.servers.all()[0].port();
+            let proxy = Proxy::before(direct).await;
+            let port = if pace.proxied { proxy.port() } else { direct };
+            let mut access = access.clone();
+            if let Directory::One(one) = &mut access.directory {
+                *one = port;
+            }
+            let mut variables = round.servers.variables(port);
+            variables.extend([
+                ("REDIS_TIMEOUT", "1".to_owned()),
+                ("REMEDIATION_BATCHES_PER_CYCLE", "0".to_owned()),
+                ("REMEDIATION_BATCH_SIZE", pace.batch.to_string()),
+                (
+                    "REMEDIATION_BATCH_PAUSE_MS",
+                    pace.pause.as_millis().to_string(),
+                ),
+            ]);
+            if schedule.waiting {
+                variables.push(("REDIS_WAIT_REPLICAS", "1".to_owned()));
+                variables.push(("REDIS_WAIT_TIMEOUT_MS", "300".to_owned()));
+            }
             let mut station = Station {
                 way,
                 pace: *pace,
-                port: if pace.proxied {
-                    proxy.port()
-                } else {
-                    round.redis.port()
-                },
+                variables,
+                access,
                 proxy,
                 worker: None,
             };
@@ -137,16 +143,28 @@ impl Round {
         let numbers = Arc::new(AtomicUsize::new(schedule.backlog));
         let mut rng = Rng::with_seed(!schedule.seed);
         for _ in 0..schedule.producers {
-            tasks.spawn(produce(
-                others::Line::to(&self.redis),
+            let line = others::Line::new(self.servers.access());
+            let work = produce(
+                line,
                 rng.fork(),
                 numbers.clone(),
                 self.ledger.clone(),
                 stop.clone(),
-            ));
+            );
+            tasks.spawn(async {
+                work.await;
+                0
+            });
         }
-        let line = others::Line::to(&self.redis);
-        tasks.spawn(consume(line, rng.fork(), schedule.bounces, stop.clone()));
+        let line = others::Line::new(self.servers.access());
+        let ledger = self.ledger.clone();
+        tasks.spawn(consume(
+            line,
+            rng.fork(),
+            schedule.bounces,
+            ledger,
+            stop.clone(),
+        ));
         Others { tasks, stop }
     }
 
@@ -159,62 +177,105 @@ impl Round {
             Action::Line(worker, line) => self.stations[worker].disturb(line),
             Action::Operator(raid) => {
                 self.raids += 1;
-                self.ask(&others::raid(raid, self.raids)).await;
+                let raid = others::raid(self.lists, raid, self.raids);
+                let answer: RedisResult<redis::Value> = self.line.call(&raid).await;
+                self.note(answer);
             }
-            Action::KillRedis => {
-                self.redis.kill();
-                self.redis_runs = false;
-            }
-            Action::StopRedis => {
-                self.command(&["SHUTDOWN"]).await;
-                self.redis.kill();
-                self.redis_runs = false;
-            }
-            Action::StartRedis => {
-                if !self.redis_runs {
-                    self.redis.up();
-                    self.redis_runs = true;
-                    self.line = others::Line::to(&self.redis);
+            Action::Mend => self.servers.mend().await,
+            Action::KillRedis(side) => {
+                if let Some(index) = self.holder(side, &["PING"]).await {
+                    self.servers.all_mut()[index].kill();
                 }
             }
-            Action::FlushScripts => self.command(&["SCRIPT", "FLUSH"]).await,
-            Action::NoMemory => self.command(&["CONFIG", "SET", "maxmemory", "1"]).await,
-            Action::Memory => self.command(&["CONFIG", "SET", "maxmemory", "0"]).await,
-            Action::Pause(millis, what) => {
-                self.command(&["CLIENT", "PAUSE", &millis.to_string(), what])
+            Action::StopRedis(side) => {
+                if let Some(index) = self.holder(side, &["PING"]).await {
+                    let servers = self.servers.all_mut();
+                    let line = &mut others::Line::to(&servers[index]);
+                    // It ends without an answer.
+                    let _: RedisResult<redis::Value> = line.call(&command(&["SHUTDOWN"])).await;
+                    servers[index].kill();
+                }
+            }
+            Action::StartRedis => {
+                for redis in self.servers.all_mut() {
+                    if !redis.is_up() {
+                        redis.up();
+                    }
+                }
+            }
+            Action::FreezeRedis(side) => {
+                if let Some(index) = self.holder(side, &["PING"]).await {
+                    self.servers.all()[index].signal("-STOP");
+                }
+            }
+            Action::ThawRedis => {
+                for redis in self.servers.all() {
+                    if redis.is_up() {
+                        redis.signal("-CONT");
+                    }
+                }
+            }
+            Action::CutReplicasOff(side) => {
+                if let Some(index) = self.holder(side, &["PING"]).await {
+                    let port = self.servers.all()[index].port();
+                    self.servers.cut_replicas_off(port).await;
+                }
+            }
+            Action::FailOver(side) => self.servers.fail_over(self.lists.of(side)).await,
+            Action::MoveSlot(side, begin, end) => {
+                let list = self.lists.of(side);
+                self.servers.move_slot(list, begin, end).await;
+            }
+            Action::FlushScripts => self.everywhere(&["SCRIPT", "FLUSH"]).await,
+            Action::NoMemory(side) => {
+                self.holder(side, &["CONFIG", "SET", "maxmemory", "1"])
                     .await;
             }
-            Action::KillClients => self.command(&["CLIENT", "KILL", "TYPE", "normal"]).await,
-            Action::Rights(right) => self.command(&["ACL", "SETUSER", "worker", right]).await,
+            Action::Memory => self.everywhere(&["CONFIG", "SET", "maxmemory", "0"]).await,
+            Action::Pause(side, millis, what) => {
+                self.holder(side, &["CLIENT", "PAUSE", &millis.to_string(), what])
+                    .await;
+            }
+            Action::KillClients(side) => {
+                self.holder(side, &["CLIENT", "KILL", "TYPE", "normal"])
+                    .await;
+            }
+            Action::Rights(right) => self.everywhere(&["ACL", "SETUSER", "worker", right]).await,
         }
     }
 
-    async fn command(&mut self, words: &[&str]) {
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        self.ask(&command).await;
+    /// Sends a command to the server that has this list, and returns which one it is, unless it is
+    /// away.
+    async fn holder(&mut self, side: Side, words: &[&str]) -> Option<usize> {
+        let list = self.lists.of(side);
+        let told = self.line.tell(list, &command(words)).await;
+        let port = self.note(told)?;
+        let mut servers = self.servers.all().iter();
+        servers.position(|server| server.port() == port)
+    }
+
+    /// Sends a command to each server; one that is frozen or away misses it.
+    async fn everywhere(&mut self, words: &[&str]) {
+        for index in 0..self.servers.all().len() {
+            let mut access = self.servers.access();
+            access.directory = access.directory.only(self.servers.all()[index].port());
+            let line = &mut others::Line::new(access);
+            let answer: RedisResult<redis::Value> = line.call(&command(words)).await;
+            self.note(answer);
+        }
     }
 
     /// What goes wrong with a fault is part of the fault: Redis may be away or out of memory.
-    async fn ask(&mut self, command: &redis::Cmd) {
-        if self.redis_runs {
-            let answer: RedisResult<redis::Value> = self.line.call(command).await;
-            if let Err(error) = answer {
-                let _ = writeln!(self.events, "          {error}");
-            }
+    fn note<T>(&mut self, answer: RedisResult<T>) -> Option<T> {
+        if let Err(error) = &answer {
+            let _ = writeln!(self.events, "          {error}");
         }
+        answer.ok()
     }
 
     /// Ends every fault.
     async fn calm_down(&mut self) {
-        self.act(Action::StartRedis).await;
-        for words in [
-            &["CLIENT", "UNPAUSE"][..],
-            &["CONFIG", "SET", "maxmemory", "0"],
-            &["ACL", "SETUSER", "worker", "on", "+@all"],
-        ] {
-            let () = self.redis.command(words).await;
-        }
+        self.servers.mend().await;
         for station in &mut self.stations {
             station.signal("-CONT");
             for line in [Line::Accept, Line::Slow(0), Line::Late(0)] {
@@ -224,15 +285,16 @@ impl Round {
             station.disturb(Line::CutAfterReply(-1));
             station.start();
         }
-        for list in [TARGET, CONSUMED, DEAD] {
-            self.moved_meanwhile += self.redis.len(list).await;
+        for list in [self.lists.target, self.lists.consumed, self.lists.dead] {
+            self.moved_meanwhile += self.servers.len(list).await;
         }
     }
 
     /// Lets the workers empty the source, and then finish what they are at.
     async fn drain_the_rest(&mut self) {
+        let source = self.lists.source;
         until("the source is empty", || async {
-            self.redis.len(SOURCE).await == 0
+            self.servers.len(source).await == 0
         })
         .await;
         for station in &mut self.stations {
@@ -242,37 +304,43 @@ impl Round {
         }
     }
 
-    async fn count(self) -> Outcome {
+    async fn count(self, seen: usize, schedule: &Schedule) -> Outcome {
         let mut found = Found {
             dates: Some(self.first_date..=jiff::Timestamp::now().as_second()),
+            taken_twice: schedule.place == Place::Spread && schedule.raided(),
             ..Found::default()
         };
         let lists = [
-            (Place::Source, SOURCE),
-            (Place::Target, TARGET),
-            (Place::Dead, DEAD),
-            (Place::Consumed, CONSUMED),
+            (List::Source, self.lists.source),
+            (List::Target, self.lists.target),
+            (List::Dead, self.lists.dead),
+            (List::Consumed, self.lists.consumed),
         ];
-        for (place, list) in lists {
-            found.lists.push((place, self.redis.list(list).await));
+        let mut came_back = seen;
+        for (list, name) in lists {
+            let messages = self.servers.list(name).await;
+            if list == List::Consumed {
+                came_back = seen.saturating_sub(messages.len());
+            }
+            found.lists.push((list, messages));
         }
-        let taken: Vec<String> = self.redis.command(&["KEYS", &format!("{TAKEN}*")]).await;
+        let taken = self.lists.taken;
+        let holder = self.servers.at(taken).await;
+        let taken: Vec<String> = holder.command(&["KEYS", &format!("{taken}*")]).await;
         for list in taken {
             found
                 .lists
-                .push((Place::Taken, self.redis.list(&list).await));
+                .push((List::Taken, self.servers.list(&list).await));
         }
-        let bounces: Option<u64> = self.redis.command(&["GET", BOUNCES]).await;
-        found.bounces = bounces.unwrap_or(0);
         let ledger = self.ledger.lock().expect("not poisoned");
         let mut counts = String::new();
-        for (place, list) in &found.lists {
-            let _ = write!(counts, " {place:?} {}", list.len());
+        for (list, messages) in &found.lists {
+            let _ = write!(counts, " {list:?} {}", messages.len());
         }
         let _ = write!(
             counts,
-            "; {} moved among faults, {} handed back",
-            self.moved_meanwhile, found.bounces
+            "; {} moved among faults, {came_back} consumed twice",
+            self.moved_meanwhile
         );
         Outcome {
             verdict: ledger.judge(&found),
@@ -282,18 +350,26 @@ impl Round {
     }
 }
 
-/// Producers and the consumer.
+fn command(words: &[&str]) -> redis::Cmd {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command
+}
+
+/// Producers and the consumer, who returns how many messages it has seen.
 struct Others {
-    tasks: JoinSet<()>,
+    tasks: JoinSet<usize>,
     stop: Arc<AtomicBool>,
 }
 
 impl Others {
-    async fn end(mut self) {
+    async fn end(mut self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
+        let mut seen = 0;
         while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("it does not panic");
+            seen += ended.expect("it does not panic");
         }
+        seen
     }
 }
 
@@ -305,27 +381,16 @@ impl Station {
         }
         let Pace { batch, pause, .. } = self.pace;
         self.worker = Some(if self.way == Way::Daemon {
-            let port = self.port.to_string();
-            Worker::Daemon(Daemon::start_alone(&[
-                ("REDIS_HOST", "127.0.0.1"),
-                ("REDIS_PORT", &port),
-                ("REDIS_USERNAME", "worker"),
-                ("REDIS_PASSWORD", "secret"),
-                ("REDIS_TIMEOUT", "1"),
-                ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
-                ("REMEDIATION_BATCH_SIZE", &batch.to_string()),
-                ("REMEDIATION_BATCH_PAUSE_MS", &pause.as_millis().to_string()),
-            ]))
+            let variables = self.variables.iter();
+            let variables: Vec<(&str, &str)> = variables
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            Worker::Daemon(Daemon::start_alone(&variables))
         } else {
             let stop = Arc::new(AtomicBool::new(false));
             let mut tasks = JoinSet::new();
-            tasks.spawn(wrong::drain(
-                self.way,
-                self.port,
-                batch,
-                pause,
-                stop.clone(),
-            ));
+            let access = self.access.clone();
+            tasks.spawn(wrong::drain(self.way, access, batch, pause, stop.clone()));
             Worker::Task(tasks, stop)
         });
     }

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 
 use redis::Value;
 
-use super::ledger::{Found, Ledger, Place, Verdict};
+use super::ledger::{Found, Ledger, List, Verdict};
 use super::letters::Letter;
-use super::others::{self, TAKEN};
+use super::others;
+use super::place::Place;
 use super::schedule::Raid;
 use crate::support::{DEAD, Daemon, Held, Onward, Redis, SOURCE, Stepper, Stop, TARGET, until};
 use Onward::Pass;
@@ -83,7 +84,8 @@ impl Scene {
     /// The operator takes something, in view of the count.
     pub async fn raid(&self, raid: Raid) {
         let mut line = others::Line::to(&self.redis);
-        let taken: Value = line.call(&others::raid(raid, 0)).await.expect("it works");
+        let raid = others::raid(line.lists(), raid, 0);
+        let taken: Value = line.call(&raid).await.expect("it works");
         assert_ne!(taken, Value::Int(0));
     }
 
@@ -97,14 +99,15 @@ impl Scene {
         })
         .await;
         let mut found = Found::default();
+        let taken = Place::One.lists().taken;
         let lists = [
-            (Place::Target, TARGET),
-            (Place::Dead, DEAD),
-            (Place::Taken, TAKEN),
-            (Place::Taken, &format!("{TAKEN}:0")),
+            (List::Target, TARGET),
+            (List::Dead, DEAD),
+            (List::Taken, taken),
+            (List::Taken, &format!("{taken}:0")),
         ];
-        for (place, list) in lists {
-            found.lists.push((place, self.redis.list(list).await));
+        for (list, name) in lists {
+            found.lists.push((list, self.redis.list(name).await));
         }
         self.ledger.lock().expect("not poisoned").judge(&found)
     }

@@ -13,7 +13,10 @@ use mutt_remediation::drain::plan::plan;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult, Value};
 
+use super::place::{Access, Directory};
 use crate::support::{DEAD, SOURCE, TARGET};
+
+mod apart;
 
 const SETTLE: &str = include_str!("../../../src/dlq/settle.lua");
 
@@ -35,12 +38,24 @@ pub enum Way {
     BlindRetry,
     /// Trims by a script that is called by its digest, which Redis may have forgotten.
     SettleByDigest,
+    /// A move in two steps, with all that belongs to it.
+    Apart,
+    /// As `Apart`, but nobody looks for a record of a batch that was begun: what is trimmed is what
+    /// was peeked.
+    TrimBlindly,
+    /// As `TrimBlindly`, and what was pushed before is pushed again.
+    PushAgain,
+    /// As `Apart`, but the trim does not wait until a replica has what was pushed.
+    NoWait,
 }
 
 /// Drains until it is told to stop; any error ends the connection and begins a new one.
-pub async fn drain(way: Way, port: u16, batch: usize, pause: Duration, stop: Arc<AtomicBool>) {
+pub async fn drain(way: Way, access: Access, batch: usize, pause: Duration, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
-        let _ = session(way, port, batch, pause, &stop).await;
+        let _ = match access.directory {
+            Directory::One(port) => session(way, port, batch, pause, &stop).await,
+            _ => apart::session(way, &access, batch, pause, &stop).await,
+        };
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

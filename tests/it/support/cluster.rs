@@ -1,12 +1,23 @@
 //! A Redis Cluster of a test's own: three primaries with a replica each, on loopback.
 
+use std::collections::HashSet;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use redis::Value;
+
 use super::redis::Redis;
-use super::wait::pause;
+use super::wait::{pause, until};
 use mutt_remediation::demo::server::free_port;
 use mutt_remediation::link::cluster::slot;
+
+/// Which of two nodes is told something first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// The one that gives a slot away.
+    Giver,
+    Taker,
+}
 
 pub struct Cluster {
     nodes: Vec<Redis>,
@@ -14,10 +25,15 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With further arguments for each node.
+    pub async fn with(arguments: &[&str]) -> Self {
         let nodes: Vec<Redis> = (0..6)
             .map(|_| {
                 let bus = free_port().expect("a free port").to_string();
-                Redis::with(&[
+                let own = [
                     "--cluster-enabled",
                     "yes",
                     "--cluster-port",
@@ -28,7 +44,8 @@ impl Cluster {
                     "yes",
                     "--repl-diskless-sync-delay",
                     "0",
-                ])
+                ];
+                Redis::with(&[&own[..], arguments].concat())
             })
             .collect();
         let cluster = Self { nodes };
@@ -41,25 +58,32 @@ impl Cluster {
         cluster
     }
 
-    /// Waits until every node serves, and every primary has a replica that follows it.
+    /// Waits until every node serves, every primary has a replica that follows it, and all agree
+    /// on who serves what.
     pub async fn settled(&self) {
         let began = Instant::now();
         loop {
             let mut good = 0;
+            let mut views = HashSet::new();
             for (_, node) in self.up() {
                 let info = node.try_command::<String>(&["CLUSTER", "INFO"]).await;
                 let role = node.try_command::<String>(&["INFO", "replication"]).await;
-                let (Ok(info), Ok(role)) = (info, role) else {
+                let view = view(node).await;
+                let (Ok(info), Ok(role), Ok(view)) = (info, role, view) else {
                     continue;
                 };
                 let follows = role.contains("master_link_status:up")
                     || (role.contains("role:master") && role.contains("state=online"));
                 good += usize::from(info.contains("cluster_state:ok") && follows);
+                views.insert(view);
             }
-            if good == self.up().count() {
+            if good == self.up().count() && views.len() == 1 {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(90), "{good} of 6");
+            assert!(
+                began.elapsed() < Duration::from_secs(90),
+                "{good} of 6: {views:?}"
+            );
             pause().await;
         }
     }
@@ -129,52 +153,226 @@ impl Cluster {
         &self.nodes[self.owner(key).await]
     }
 
+    /// Asks the node of a key, until there is one that answers.
+    async fn ask<T: redis::FromRedisValue>(&self, key: &str, words: &[&str]) -> T {
+        let began = Instant::now();
+        loop {
+            // All of a cluster may be down for a moment between the two.
+            match self.at(key).await.try_command(words).await {
+                Ok(answer) => return answer,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(90), "{error}"),
+            }
+            pause().await;
+        }
+    }
+
     pub async fn len(&self, key: &str) -> usize {
-        self.at(key).await.len(key).await
+        self.ask(key, &["LLEN", key]).await
+    }
+
+    /// A whole list, oldest first.
+    pub async fn list(&self, key: &str) -> Vec<Vec<u8>> {
+        let mut all: Vec<Vec<u8>> = self.ask(key, &["LRANGE", key, "0", "-1"]).await;
+        all.reverse();
+        all
     }
 
     pub async fn texts(&self, key: &str) -> Vec<String> {
-        self.at(key).await.texts(key).await
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        self.list(key).await.into_iter().map(text).collect()
     }
 
     pub async fn push<B: AsRef<[u8]>>(&self, key: &str, messages: &[B]) {
         self.at(key).await.push(key, messages).await;
     }
 
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    pub fn nodes_mut(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+
+    /// Has the slots of these keys lie on different nodes.
+    pub async fn part(&self, keys: &[&str]) {
+        let mut taken = HashSet::new();
+        for key in keys {
+            let from = self.owner(key).await;
+            if !taken.insert(from) {
+                let mut free = self.primaries().await.into_iter();
+                let to = free.find(|to| !taken.contains(to)).expect("a free one");
+                self.move_slot_to(key, to, First::Taker, First::Taker).await;
+                taken.insert(to);
+            }
+        }
+    }
+
+    /// Has the replica of a key's node take over, when it has all that the node has.
+    pub async fn fail_over(&self, key: &str) {
+        let replica = self.replica(key).await;
+        let replica = self.node(replica);
+        let mut ordered: Option<Instant> = None;
+        loop {
+            let info: String = replica.command(&["INFO", "replication"]).await;
+            if info.contains("role:master") {
+                return;
+            }
+            // An order is given up after five seconds, where the primary is too slow.
+            if ordered.is_none_or(|at| at.elapsed() > Duration::from_secs(6)) {
+                let order = ["CLUSTER", "FAILOVER"];
+                let _ = replica.try_command::<()>(&order).await;
+                ordered = Some(Instant::now());
+            }
+            pause().await;
+        }
+    }
+
+    /// Index of the replica of a key's node.
+    pub async fn replica(&self, key: &str) -> usize {
+        let primary = self.at(key).await.port().to_string();
+        for (index, node) in self.up() {
+            let info: String = node.command(&["INFO", "replication"]).await;
+            if info.contains(&format!("master_port:{primary}\r")) {
+                return index;
+            }
+        }
+        panic!("the node of {key} has no replica");
+    }
+
+    pub async fn primaries(&self) -> Vec<usize> {
+        let mut primaries = vec![];
+        for (index, node) in self.up() {
+            let info: String = node.command(&["INFO", "replication"]).await;
+            if info.contains("role:master") {
+                primaries.push(index);
+            }
+        }
+        primaries
+    }
+
     /// Moves the slot of a key to another primary.
     pub async fn move_slot(&self, key: &str) {
+        self.move_slot_in_order(key, First::Taker, First::Taker)
+            .await;
+    }
+
+    /// Moves it and tells these nodes first that it moves, and that it has moved.
+    pub async fn move_slot_in_order(&self, key: &str, begin: First, end: First) {
         let from = self.owner(key).await;
-        let mut to = None;
-        for (index, node) in self.up() {
-            let role: String = node.command(&["INFO", "replication"]).await;
-            if index != from && role.contains("role:master") {
-                to = Some(index);
-            }
-        }
-        let (from, to) = (self.node(from), self.node(to.expect("three primaries")));
+        let mut others = self.primaries().await.into_iter();
+        let to = others.rfind(|to| *to != from);
+        self.move_slot_to(key, to.expect("three primaries"), begin, end)
+            .await;
+    }
+
+    async fn move_slot_to(&self, key: &str, to: usize, begin: First, end: First) {
+        let handover = self.hand_over(key, to, begin).await;
+        let last = match end {
+            First::Giver => First::Taker,
+            First::Taker => First::Giver,
+        };
+        self.tell(&handover, end).await;
+        self.tell(&handover, last).await;
+    }
+
+    /// Moves all keys of a slot to another primary; neither knows that it serves the slot now.
+    pub async fn hand_over(&self, key: &str, to: usize, begin: First) -> Handover {
+        let giver = self.owner(key).await;
         let slot = slot(key).to_string();
+        let (from, taker) = (self.node(giver), self.node(to));
         let from_id: String = from.command(&["CLUSTER", "MYID"]).await;
-        let to_id: String = to.command(&["CLUSTER", "MYID"]).await;
+        let to_id: String = taker.command(&["CLUSTER", "MYID"]).await;
         let setslot = ["CLUSTER", "SETSLOT", &*slot];
         let importing = [&setslot[..], &["IMPORTING", &from_id]].concat();
-        to.command::<()>(&importing).await;
         let migrating = [&setslot[..], &["MIGRATING", &to_id]].concat();
-        from.command::<()>(&migrating).await;
+        let mut steps = [(taker, &importing), (from, &migrating)];
+        if begin == First::Giver {
+            steps.reverse();
+        }
+        for (node, step) in steps {
+            node.command::<()>(step).await;
+            pause().await;
+        }
+        let since = Instant::now();
         loop {
             let keys: Vec<String> = from
-                .command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"])
+                .command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"])
                 .await;
-            if keys.is_empty() {
+            let Some(key) = keys.first() else {
                 break;
+            };
+            let port = taker.port().to_string();
+            let migrate = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
+            // Refused while the other one takes the cluster to be down.
+            if let Err(error) = from.try_command::<()>(&migrate).await {
+                assert!(since.elapsed() < Duration::from_secs(90), "{error}");
+                pause().await;
             }
-            let port = to.port().to_string();
-            let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            from.command::<redis::Value>(&[&migrate[..], &keys].concat())
-                .await;
         }
-        let done = [&setslot[..], &["NODE", &to_id]].concat();
-        to.command::<()>(&done).await;
-        from.command::<()>(&done).await;
+        // What has arrived has not yet arrived at a replica.
+        taker.until_replicated().await;
+        Handover {
+            giver,
+            taker: to,
+            done: setslot.map(str::to_owned).to_vec(),
+            to_id,
+        }
     }
+
+    /// Tells one of them that the slot has moved.
+    pub async fn tell(&self, handover: &Handover, first: First) {
+        let Handover {
+            giver,
+            taker,
+            done,
+            to_id,
+        } = handover;
+        let node = match first {
+            First::Giver => self.node(*giver),
+            First::Taker => self.node(*taker),
+        };
+        let mut words: Vec<&str> = done.iter().map(String::as_str).collect();
+        words.extend(["NODE", to_id]);
+        node.command::<()>(&words).await;
+        pause().await;
+    }
+
+    /// Has a replica take over without asking anybody. What it has not received is forgotten.
+    pub async fn take_over(&self, replica: usize) {
+        let replica = self.node(replica);
+        replica
+            .command::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"])
+            .await;
+        until("it has taken over", || async {
+            let info: String = replica.command(&["INFO", "replication"]).await;
+            info.contains("role:master")
+        })
+        .await;
+        replica
+            .command::<()>(&["CONFIG", "SET", "masterauth", ""])
+            .await;
+    }
+}
+
+/// A slot on its way.
+pub struct Handover {
+    giver: usize,
+    taker: usize,
+    done: Vec<String>,
+    to_id: String,
+}
+
+/// Which port serves which slots, in a node's view.
+async fn view(node: &Redis) -> redis::RedisResult<Vec<(u16, u16, u16)>> {
+    let ranges: Vec<Vec<Value>> = node.try_command(&["CLUSTER", "SLOTS"]).await?;
+    let mut view = vec![];
+    for range in ranges {
+        let from = redis::from_redis_value_ref(&range[0])?;
+        let to = redis::from_redis_value_ref(&range[1])?;
+        let primary: Vec<Value> = redis::from_redis_value_ref(&range[2])?;
+        view.push((from, to, redis::from_redis_value_ref(&primary[1])?));
+    }
+    view.sort_unstable();
+    Ok(view)
 }

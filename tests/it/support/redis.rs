@@ -170,6 +170,18 @@ impl Redis {
         }
     }
 
+    /// Waits until a replica has all that was written so far.
+    pub async fn until_replicated(&self) {
+        let line = self.connect().await;
+        super::wait::until("a replica has it", || {
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(1).arg(100);
+            let mut line = line.clone();
+            async move { wait.query_async::<u64>(&mut line).await.expect("a number") > 0 }
+        })
+        .await;
+    }
+
     /// A whole list, oldest first.
     pub async fn list(&self, name: &str) -> Vec<Vec<u8>> {
         let mut all: Vec<Vec<u8>> = self.command(&["LRANGE", name, "0", "-1"]).await;

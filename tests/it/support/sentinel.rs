@@ -1,9 +1,10 @@
 //! A primary, its replicas and the sentinels that watch them, all real and on loopback.
 
+use std::collections::HashSet;
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mutt_remediation::demo::server::free_port;
 use redis::Client;
@@ -77,8 +78,8 @@ impl Sentinel {
         }
     }
 
-    /// The port of the primary, in its opinion, and how many replicas and other sentinels it knows.
-    async fn view(&self) -> Option<(u16, usize, usize)> {
+    /// What it thinks.
+    async fn view(&self) -> Option<View> {
         let client = Client::open(("127.0.0.1", self.port)).expect("a good address");
         let mut line = client.get_multiplexed_async_connection().await.ok()?;
         let mut question = redis::cmd("SENTINEL");
@@ -87,8 +88,23 @@ impl Sentinel {
             question.query_async(&mut line).await.ok()?;
         let number = |name: &str| answer.get(name)?.parse::<usize>().ok();
         let port = answer.get("port")?.parse().ok()?;
-        Some((port, number("num-slaves")?, number("num-other-sentinels")?))
+        Some(View {
+            port,
+            replicas: number("num-slaves")?,
+            sentinels: number("num-other-sentinels")?,
+            quiet: answer.get("flags")? == "master",
+        })
     }
+}
+
+struct View {
+    /// Of the primary.
+    port: u16,
+    replicas: usize,
+    /// Other than itself.
+    sentinels: usize,
+    /// The primary is up, and nobody is about to replace it.
+    quiet: bool,
 }
 
 impl Drop for Sentinel {
@@ -105,16 +121,25 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The primary keeps a log on disk, so that one can see afterwards what it had done.
     pub async fn start() -> Self {
+        Self::with(&[], &[]).await
+    }
+
+    /// With further arguments for each server, and lines for each sentinel. The primary keeps a log
+    /// on disk, so that one can see afterwards what it had done.
+    pub async fn with(arguments: &[&str], lines: &[&str]) -> Self {
         let quick = ["--repl-diskless-sync-delay", "0"];
         // The log is written before a client is answered, and not held up by a slow disk.
         let log = ["--appendonly", "yes", "--appendfsync", "no"];
-        let primary = Redis::with(&[&quick[..], &log].concat());
+        let primary = Redis::with(&[&quick[..], &log, arguments].concat());
         let port = primary.port().to_string();
-        let follow = ["--appendonly", "no", "--replicaof", "127.0.0.1", &port];
-        let replica = || Redis::with(&[&quick[..], &follow].concat());
+        let replica = || Redis::with(&[&quick[..], &["--appendonly", "no"], arguments].concat());
         let servers = vec![primary, replica(), replica()];
+        // Not by an argument: one that has become the primary must still be it after a restart.
+        for replica in &servers[1..] {
+            let follow = ["REPLICAOF", "127.0.0.1", &port];
+            replica.command::<()>(&follow).await;
+        }
         until("the replicas follow", || async {
             let info: String = servers[0].command(&["INFO", "replication"]).await;
             info.matches("state=online").count() == 2
@@ -122,14 +147,15 @@ impl Watched {
         .await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            let mut sentinel = Sentinel::stopped(servers[0].port(), 2, &[]);
+            let mut sentinel = Sentinel::stopped(servers[0].port(), 2, lines);
             sentinel.up().await;
             sentinels.push(sentinel);
         }
         let watched = Self { servers, sentinels };
         for sentinel in &watched.sentinels {
             until("the sentinels know each other", || async {
-                sentinel.view().await == Some((watched.servers[0].port(), 2, 2))
+                let view = sentinel.view().await;
+                view.is_some_and(|view| (view.replicas, view.sentinels) == (2, 2))
             })
             .await;
         }
@@ -158,17 +184,93 @@ impl Watched {
         }
     }
 
+    /// The server that all sentinels name as the primary, once they do.
+    pub async fn agreed(&self) -> &Redis {
+        self.agreement().await.0
+    }
+
+    /// The same, and whether nobody is about to replace it.
+    async fn agreement(&self) -> (&Redis, bool) {
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < Duration::from_secs(90), "no agreement");
+            let mut named = HashSet::new();
+            let mut quiet = true;
+            for sentinel in &self.sentinels {
+                let view = sentinel.view().await;
+                quiet &= view.as_ref().is_some_and(|view| view.quiet);
+                named.insert(view.map(|view| view.port));
+            }
+            let mut servers = self.servers.iter();
+            let one = servers.find(|server| named.contains(&Some(server.port())));
+            if let (Some(one), 1) = (one, named.len()) {
+                return (one, quiet);
+            }
+            pause().await;
+        }
+    }
+
+    /// Waits until the primary that the sentinels agree on has two replicas. A server that was a
+    /// primary, and should follow, is told so; the sentinels would do it much later.
+    pub async fn settled(&self) {
+        let began = Instant::now();
+        // Since when the sentinels have been content with this primary, though not all follow it.
+        let mut since = (0, Instant::now());
+        loop {
+            let (primary, quiet) = self.agreement().await;
+            let port = primary.port();
+            let info = primary
+                .try_command::<String>(&["INFO", "replication"])
+                .await;
+            let info = info.unwrap_or_default();
+            let serves = quiet && info.contains("role:master");
+            if serves && info.matches("state=online").count() == 2 {
+                return;
+            }
+            if !serves || since.0 != port {
+                since = (port, Instant::now());
+            }
+            // Right after a failover it looks the same.
+            if since.1.elapsed() > Duration::from_secs(3) {
+                for server in self.servers.iter().filter(|server| server.port() != port) {
+                    let info: String = server.command(&["INFO", "replication"]).await;
+                    if !info.contains(&format!("master_port:{port}\r")) {
+                        let words = ["REPLICAOF", "127.0.0.1", &port.to_string()];
+                        server.command::<()>(&words).await;
+                    }
+                }
+                since.1 = Instant::now();
+            }
+            assert!(began.elapsed() < Duration::from_secs(90), "{info}");
+            pause().await;
+        }
+    }
+
+    /// Orders a failover; refused while there is one, or no replica is good enough.
+    pub async fn fail_over(&self) {
+        let client = Client::open(("127.0.0.1", self.sentinels[0].port));
+        let client = client.expect("a good address");
+        let line = client.get_multiplexed_async_connection().await;
+        let mut order = redis::cmd("SENTINEL");
+        order.arg("FAILOVER").arg(MASTER);
+        let _ = order.query_async::<()>(&mut line.expect("it is up")).await;
+    }
+
     /// The server that the sentinels have made the primary in place of the first one.
     pub async fn successor(&self) -> &Redis {
         loop {
             let mut found = None;
             until("the sentinels have made a new primary", || async {
                 let old = self.primary().port();
-                matches!(self.sentinels[0].view().await, Some((port, _, _)) if port != old)
+                let view = self.sentinels[0].view().await;
+                view.is_some_and(|view| view.port != old)
             })
             .await;
-            if let Some((port, _, _)) = self.sentinels[0].view().await {
-                found = self.servers.iter().find(|server| server.port() == port);
+            if let Some(view) = self.sentinels[0].view().await {
+                found = self
+                    .servers
+                    .iter()
+                    .find(|server| server.port() == view.port);
             }
             if let Some(found) = found {
                 let role: Vec<redis::Value> = found.command(&["ROLE"]).await;
@@ -178,45 +280,5 @@ impl Watched {
             }
             pause().await;
         }
-    }
-}
-
-/// A sentinel that says always the same.
-pub struct StuckSentinel {
-    port: u16,
-    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl StuckSentinel {
-    /// It names the server on this port.
-    pub fn naming(port: u16) -> Self {
-        use std::sync::atomic::Ordering;
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let own = listener.local_addr().expect("an address").port();
-        let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = asked.clone();
-        std::thread::spawn(move || {
-            let port = port.to_string();
-            let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
-            for line in listener.incoming() {
-                let Ok(mut line) = line else { return };
-                let mut question = [0; 1024];
-                while let Ok(1..) = line.read(&mut question) {
-                    count.fetch_add(1, Ordering::SeqCst);
-                    if line.write_all(answer.as_bytes()).is_err() {
-                        break;
-                    }
-                }
-            }
-        });
-        Self { port: own, asked }
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub fn asked(&self) -> usize {
-        self.asked.load(std::sync::atomic::Ordering::SeqCst)
     }
 }
