@@ -5,6 +5,8 @@
 
 pub mod classify;
 pub mod estimate;
+pub mod gate;
+pub mod pace;
 pub mod plan;
 pub mod report;
 

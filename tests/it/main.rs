@@ -18,6 +18,8 @@ mod drain;
 mod faults;
 mod http;
 mod moogsoft;
+mod pace;
+mod pipeline;
 mod sentinel;
 mod settings;
 mod shutdown;

@@ -1,0 +1,555 @@
+//! How much may be sent back now, learnt from what became of the last batch.
+//!
+//! Pure: what is remembered and what is seen in, a decision and what is remembered from now on out.
+//! The clock is part of what is seen. `docs/pace.md` shows in plots what comes of it.
+//!
+//! The adaptive pace is a slow start. After the gate has opened a *canary* goes, a few messages. The
+//! next batch waits for the evidence: the target went down again, and in the observation time no or
+//! few replays came back. Then the size doubles, until it is the batch size and batches *cruise*,
+//! one after the other as the target goes down. Too many bounces halve the size; at the canary's
+//! size they shut the gate for a pause that grows with each trial that fails.
+//!
+//! A message that has come back while the others did not is a *suspect*: it says something about
+//! itself. When it comes back again that is no bounce.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::gate::{Gate, Shut};
+
+/// The first pause after a failed trial; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so long without a replay nothing is known of the pipeline anymore.
+const FORGET: Duration = Duration::from_secs(60);
+/// Replays older than this tell nothing about the pipeline of today, in seconds.
+const STALE: i64 = 300;
+/// At this share of bounces it is no question of the size anymore.
+const MOST: f64 = 0.5;
+/// A rate is cut into slices of this length.
+const SLICE: f64 = 0.1;
+/// When the target has not gone further down for so many observation times, this is its level.
+const PATIENCE: u32 = 4;
+/// Batches that may lie in the target beyond its level, so that it does not run dry.
+const AHEAD: u64 = 2;
+/// Good times that are remembered.
+const TIMES: usize = 32;
+/// Seconds with replays that are remembered.
+const SECONDS: usize = 600;
+/// So many of them are judged together.
+const TOGETHER: usize = 5;
+
+/// The settings that count here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PaceRules {
+    /// Whether to learn; otherwise only limits are kept.
+    pub adaptive: bool,
+    /// Messages in a batch, at most.
+    pub batch_size: u64,
+    /// Messages in the first batch after the gate has opened.
+    pub canary_size: u64,
+    /// How long replays may take to come back.
+    pub observe: Duration,
+    /// On trial no message is replayed again so soon.
+    pub retry_after: Duration,
+    /// The share of replays that may come back.
+    pub max_bounce_ratio: f64,
+    /// Depth above which the target is not lifted; 0 = no limit.
+    pub target_max_depth: u64,
+    /// Replays a second, at most; 0 = no limit.
+    pub max_per_second: u64,
+}
+
+/// The pipeline at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Time since a fixed moment.
+    pub now: Duration,
+    /// The same in Unix seconds, as in stamps.
+    pub second: i64,
+    /// What shuts the gate from outside, if anything does; the queue ahead is looked at here.
+    pub shut: Option<Shut>,
+    /// The forwarder's circuit breaker is half open.
+    pub half_open: bool,
+    /// Messages in the replay target.
+    pub target_depth: u64,
+    /// Messages in the queue in front of the forwarder.
+    pub alert_depth: u64,
+    /// The depth of that queue from which on the alerter warns.
+    pub alert_warn: u64,
+    /// The replay target is that queue.
+    pub target_is_alert_queue: bool,
+    /// When those messages were replayed that have arrived in the source since the last view.
+    pub came_back: Vec<i64>,
+}
+
+/// What to do now, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The state to show.
+    pub gate: Gate,
+    /// What to do.
+    pub act: Act,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Move so many messages, at most.
+    Go(u64),
+    /// Look again, at this time if it is known.
+    Wait(Waiting, Option<Duration>),
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// For the gate to open.
+    Gate,
+    /// To learn what becomes of the last batch.
+    Evidence,
+    /// For room in the queues ahead.
+    Room,
+    /// For the rate to allow more.
+    Rate,
+}
+
+/// What is remembered between two decisions; at most some twenty kilobytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// Messages in the next batch, at most.
+    size: u64,
+    /// The batch whose evidence is not in yet.
+    round: Option<Round>,
+    /// No round has been good since the gate opened.
+    on_trial: bool,
+    /// Failed trials in a row.
+    failed: u32,
+    /// After a failed trial: when the next one is due.
+    paused_until: Option<Duration>,
+    /// Replays up to this second have been judged.
+    judged: i64,
+    /// What was replayed and came back, oldest first.
+    cohorts: VecDeque<Cohort>,
+    /// When the last replay was.
+    last: Option<Duration>,
+    /// From when on the rate allows a batch.
+    free_at: Duration,
+    /// Depth of the target when the last batch had gone through.
+    level: u64,
+    /// When replays went well, in Unix seconds, oldest first.
+    good: VecDeque<Range<i64>>,
+}
+
+/// A batch on its way through the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Round {
+    /// The second of its replays.
+    second: i64,
+    /// How many of them tell something.
+    telling: u64,
+    /// Depth of the target before it.
+    before: u64,
+    /// The target counts as having gone down when it is no deeper than this.
+    low: u64,
+    /// The least depth since, and when it was reached.
+    least: u64,
+    at: Duration,
+    /// Since when the target has gone down.
+    settled: Option<Duration>,
+}
+
+/// The replays of one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cohort {
+    second: i64,
+    /// Replays, suspects left out.
+    replayed: u64,
+    /// How many of these came back.
+    bounced: u64,
+    /// Suspects that have not come back yet.
+    suspects: u64,
+}
+
+impl Memory {
+    /// Nothing is known yet. Replays before this second are no business of ours.
+    #[must_use]
+    pub fn new(second: i64) -> Self {
+        Self {
+            size: 0,
+            round: None,
+            on_trial: true,
+            failed: 0,
+            paused_until: None,
+            judged: second - 1,
+            cohorts: VecDeque::new(),
+            last: None,
+            free_at: Duration::ZERO,
+            level: 0,
+            good: VecDeque::new(),
+        }
+    }
+
+    /// Messages in the next batch, at most, as far as learnt.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When the next trial is due, after one that failed.
+    #[must_use]
+    pub fn next_trial(&self) -> Option<Duration> {
+        self.paused_until
+    }
+
+    /// The share of recent replays that came back; `None` where nothing was replayed lately.
+    #[must_use]
+    pub fn bounce_ratio(&self, second: i64) -> Option<f64> {
+        let latest = self.cohorts.back()?.second;
+        (second - latest < STALE).then(|| self.ratio_until(latest))
+    }
+
+    /// Whether a message that was replayed before, in that second, has to wait: nothing is known
+    /// of the pipeline yet, and it has just failed. Returns the seconds left.
+    #[must_use]
+    pub fn too_soon(
+        &self,
+        replayed_at: Option<i64>,
+        second: i64,
+        rules: &PaceRules,
+    ) -> Option<i64> {
+        let pause = i64::try_from(rules.retry_after.as_secs()).unwrap_or(i64::MAX);
+        let left = replayed_at?.saturating_add(pause) - second;
+        (rules.adaptive && self.on_trial && (1..=pause).contains(&left)).then_some(left)
+    }
+
+    /// Takes note of a batch that was moved: so many replays, and of those that had been replayed
+    /// before, in which second that was.
+    #[must_use]
+    pub fn moved(mut self, view: &View, replayed: u64, before: &[i64], rules: &PaceRules) -> Self {
+        if replayed == 0 {
+            return self;
+        }
+        if let Some(rate) = positive(rules.max_per_second) {
+            let took = Duration::from_secs_f64(as_f64(replayed) / rate);
+            self.free_at = self.free_at.max(view.now) + took;
+        }
+        if !rules.adaptive {
+            return self;
+        }
+        let suspect = |at: &&i64| self.good.iter().any(|time| time.contains(*at));
+        let suspects = before.iter().filter(suspect).count() as u64;
+        if self
+            .cohorts
+            .back()
+            .is_none_or(|last| last.second < view.second)
+        {
+            self.cohorts.push_back(Cohort {
+                second: view.second,
+                replayed: 0,
+                bounced: 0,
+                suspects: 0,
+            });
+        }
+        if self.cohorts.len() > SECONDS {
+            self.cohorts.pop_front();
+        }
+        if let Some(cohort) = self.cohorts.back_mut() {
+            cohort.replayed += replayed - suspects;
+            cohort.suspects += suspects;
+        }
+        self.last = Some(view.now);
+        if self.on_trial || view.half_open || self.size < rules.batch_size {
+            self.round = Some(Round {
+                second: view.second,
+                telling: replayed - suspects,
+                before: view.target_depth,
+                low: replayed / 2,
+                least: u64::MAX,
+                at: view.now,
+                settled: None,
+            });
+        }
+        self
+    }
+
+    /// The gate was shut, or has just opened: the next batch is a canary.
+    fn begin_anew(&mut self, rules: &PaceRules) {
+        self.size = (rules.canary_size >> self.failed.min(63)).max(1);
+        self.size = self.size.min(rules.batch_size);
+        self.round = None;
+        self.on_trial = true;
+    }
+
+    /// The share that came back of the replays of this second and of the seconds before it, as far
+    /// as they are to be judged still.
+    fn ratio_until(&self, second: i64) -> f64 {
+        let judged = |cohort: &&Cohort| cohort.second > self.judged && cohort.second <= second;
+        let latest = self.cohorts.iter().rev().filter(judged).take(TOGETHER);
+        let (bounced, replayed) = latest.fold((0, 0), |(bounced, replayed), cohort| {
+            (bounced + cohort.bounced, replayed + cohort.replayed)
+        });
+        share(bounced, replayed.max(1)).min(1.0)
+    }
+
+    /// Counts what came back, and draws the conclusion.
+    fn judge(&mut self, view: &View, rules: &PaceRules) {
+        let mut ratio: f64 = 0.0;
+        for at in &view.came_back {
+            let Ok(index) = self
+                .cohorts
+                .binary_search_by_key(at, |cohort| cohort.second)
+            else {
+                continue;
+            };
+            let cohort = &mut self.cohorts[index];
+            if cohort.suspects > 0 {
+                cohort.suspects -= 1;
+                continue;
+            }
+            cohort.bounced += 1;
+            if *at > self.judged {
+                ratio = ratio.max(self.ratio_until(*at));
+            }
+        }
+        if ratio <= rules.max_bounce_ratio {
+            return;
+        }
+        // What is on its way still may come back, and says nothing about what comes next.
+        self.judged = view.second;
+        self.end_good_time(view, rules);
+        if self.size <= rules.canary_size {
+            self.failed = self.failed.saturating_add(1);
+            self.begin_anew(rules);
+            self.paused_until = Some(view.now + pause(self.failed).max(rules.observe));
+        } else {
+            let half = if ratio < MOST { self.size / 2 } else { 0 };
+            self.size = half.max(rules.canary_size);
+            self.round = Some(Round {
+                second: view.second,
+                telling: 0,
+                before: view.target_depth,
+                low: self.size / 2,
+                least: u64::MAX,
+                at: view.now,
+                settled: None,
+            });
+        }
+    }
+
+    /// The times since the last good batch are in doubt.
+    fn end_good_time(&mut self, view: &View, rules: &PaceRules) {
+        let doubt = 2 * i64::try_from(rules.observe.as_secs())
+            .unwrap_or(STALE)
+            .max(1);
+        if let Some(time) = self.good.back_mut() {
+            time.end = time.end.min(view.second - doubt);
+        }
+    }
+
+    /// Whether the last batch is known to have gone well; if not, when that will be seen.
+    fn evidence(&mut self, view: &View, rules: &PaceRules) -> Result<(), Option<Duration>> {
+        let Some(round) = &mut self.round else {
+            // Batches cruise: this time is good as long as nobody says otherwise.
+            if let Some(time) = self.good.back_mut()
+                && !self.on_trial
+            {
+                time.end = time.end.max(view.second);
+            }
+            return Ok(());
+        };
+        if view.target_depth < round.least {
+            (round.least, round.at) = (view.target_depth, view.now);
+        }
+        if round.settled.is_none() {
+            let as_before = view.target_depth <= round.before.max(round.low);
+            let stands = view.now >= round.at + rules.observe * PATIENCE;
+            if view.target_depth > round.low && !(as_before && stands) {
+                return Err(None);
+            }
+            round.settled = Some(view.now);
+        }
+        let good_at = round.settled.unwrap_or(view.now) + rules.observe;
+        if view.now < good_at {
+            return Err(Some(good_at));
+        }
+        let Round {
+            second,
+            telling,
+            least,
+            ..
+        } = *round;
+        self.round = None;
+        self.level = least;
+        // A batch of suspects tells nothing, whatever becomes of it; nor does a mere pause.
+        if telling == 0 || view.half_open {
+            return Ok(());
+        }
+        if self.on_trial {
+            self.good.push_back(second..second);
+            if self.good.len() > TIMES {
+                self.good.pop_front();
+            }
+        }
+        if let Some(time) = self.good.back_mut() {
+            time.end = view.second;
+        }
+        self.size = if self.size < rules.canary_size {
+            rules.canary_size
+        } else {
+            self.size.saturating_mul(2)
+        };
+        self.size = self.size.min(rules.batch_size);
+        self.on_trial = false;
+        self.failed = 0;
+        Ok(())
+    }
+}
+
+/// What to do now. Never more than the limits allow, and in the adaptive pace never more than the
+/// evidence does.
+#[must_use]
+pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, Decision) {
+    let full = view.alert_depth > view.alert_warn;
+    let closed = view.shut.or(full.then_some(Shut::Backpressure));
+    if !rules.adaptive {
+        // Should the pace become adaptive, nothing has been learnt.
+        memory = Memory {
+            free_at: memory.free_at,
+            ..Memory::new(view.second)
+        };
+        let decision = match closed {
+            Some(why) => shut(why, None),
+            None if view.half_open => {
+                let count = rules.batch_size.min(rules.canary_size);
+                within_limits(Gate::Probation, count, memory.free_at, view, rules)
+            }
+            None => within_limits(Gate::Open, rules.batch_size, memory.free_at, view, rules),
+        };
+        return (memory, decision);
+    }
+    let idle = memory.last.is_some_and(|last| last + FORGET < view.now);
+    if memory.size == 0 || (idle && memory.round.is_none()) {
+        memory.last = None;
+        memory.end_good_time(view, rules);
+        memory.begin_anew(rules);
+    }
+    memory.size = memory.size.min(rules.batch_size);
+    memory.judge(view, rules);
+    if let Some(why) = closed {
+        memory.end_good_time(view, rules);
+        memory.begin_anew(rules);
+        return (memory, shut(why, None));
+    }
+    if let Some(until) = memory.paused_until {
+        if view.now < until {
+            return (memory, shut(Shut::Bounces, Some(until)));
+        }
+        memory.paused_until = None;
+    }
+    let evidence = memory.evidence(view, rules);
+    let gate = if memory.on_trial || view.half_open {
+        Gate::Probation
+    } else {
+        Gate::Open
+    };
+    let decision = match evidence {
+        Ok(()) => {
+            let trial = view.half_open.then_some(rules.canary_size);
+            let count = memory.size.min(trial.unwrap_or(u64::MAX));
+            if view.target_depth > memory.level.saturating_add(AHEAD * count) {
+                wait(gate, Waiting::Room, None)
+            } else {
+                within_limits(gate, count, memory.free_at, view, rules)
+            }
+        }
+        Err(until) => wait(gate, Waiting::Evidence, until),
+    };
+    (memory, decision)
+}
+
+/// As many messages as fit ahead and the rate allows.
+fn within_limits(
+    gate: Gate,
+    mut count: u64,
+    free_at: Duration,
+    view: &View,
+    rules: &PaceRules,
+) -> Decision {
+    if view.now < free_at && rules.max_per_second > 0 {
+        return wait(gate, Waiting::Rate, Some(free_at));
+    }
+    if let Some(rate) = positive(rules.max_per_second) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number below the rate"
+        )]
+        let slice = (rate * SLICE).ceil() as u64;
+        count = count.min(slice);
+    }
+    // A batch that is not worth the effort waits for more room.
+    let worthwhile = count.min(rules.canary_size);
+    let room = room(view, rules);
+    if room < worthwhile.max(1) {
+        return wait(gate, Waiting::Room, None);
+    }
+    Decision {
+        gate,
+        act: Act::Go(count.min(room)),
+    }
+}
+
+/// How many messages the queues ahead may take.
+fn room(view: &View, rules: &PaceRules) -> u64 {
+    let target = match rules.target_max_depth {
+        0 => u64::MAX,
+        depth => depth.saturating_sub(view.target_depth),
+    };
+    if !rules.adaptive {
+        return target;
+    }
+    // What lies in the target will be in the alert queue soon.
+    let coming = if view.target_is_alert_queue {
+        0
+    } else {
+        view.target_depth
+    };
+    let ahead = view.alert_depth.saturating_add(coming);
+    target.min(view.alert_warn.saturating_sub(ahead))
+}
+
+fn wait(gate: Gate, what: Waiting, until: Option<Duration>) -> Decision {
+    Decision {
+        gate,
+        act: Act::Wait(what, until),
+    }
+}
+
+fn shut(why: Shut, until: Option<Duration>) -> Decision {
+    wait(Gate::Shut(why), Waiting::Gate, until)
+}
+
+/// The pause after so many failed trials in a row.
+fn pause(failed: u32) -> Duration {
+    let doublings = failed.saturating_sub(1).min(16);
+    (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
+}
+
+fn positive(rate: u64) -> Option<f64> {
+    (rate > 0).then(|| as_f64(rate))
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    as_f64(part) / as_f64(whole)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of messages, where a billionth does not matter"
+)]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
