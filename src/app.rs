@@ -1,21 +1,27 @@
 //! The composition root: from a configuration to running loops. Knows everything, decides nothing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::{Died, Loops, Pulse};
 use crate::config::Config;
+use crate::config::sources::SourceConfig;
+use crate::dlq::ahead::{Ahead, AheadConfig};
+use crate::dlq::arrivals::Arrivals;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
-use crate::drain::{Drain, DrainConfig};
-use crate::health::Gate;
+use crate::drain::outlook::Outlook;
+use crate::drain::{Drain, DrainConfig, Learnt};
+use crate::health::Moogsoft;
 use crate::health::probe::Probe;
 use crate::http::{self, BindError, HealthState};
+use crate::link::LinkConfig;
 use crate::metrics::Metrics;
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
@@ -58,7 +64,7 @@ pub enum RunError {
 pub struct App {
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
-    drain: Drain,
+    drains: Vec<Drain>,
     survey: SurveyConfig,
     settings: watch::Sender<Settings>,
     knowledge: watch::Sender<Knowledge>,
@@ -75,11 +81,7 @@ impl App {
         // Exactly one TLS provider; a second call finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
 
-        let queue =
-            Queue::new(config.redis.clone(), config.lists.clone()).map_err(StartError::NoRoom)?;
-        if let Some(way) = Queue::way(&config.redis, &config.lists) {
-            tracing::info!("redis cluster: {way}");
-        }
+        let survey = survey_of(&config);
         let probe_timeout = config
             .probe
             .as_ref()
@@ -99,15 +101,6 @@ impl App {
         let health = listen(config.health_port, "HEALTH_PORT_REMEDIATION").await?;
         let metrics_listener = listen(config.metrics_port, "METRICS_PORT_REMEDIATION").await?;
 
-        let survey = SurveyConfig {
-            redis: config.redis.clone(),
-            dlqs: vec![
-                config.lists.source.clone(),
-                config.lists.dead.clone(),
-                config.moog_dlq,
-            ],
-            queues: vec![config.lists.target.clone(), config.alert_queue],
-        };
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
         }
@@ -123,26 +116,36 @@ impl App {
             Knowledge::NotNeeded
         };
         let (known, knowledge) = watch::channel(unread);
-        let drain = Drain {
-            config: DrainConfig {
-                batch_max_bytes: config.batch_max_bytes,
-                stamp: config.stamp,
-                required_fields: config.required_fields,
-                patience,
-            },
-            settings: following,
-            gate: Gate::new(probe),
-            queue,
-            metrics: metrics.drain.clone(),
-            health_metrics: metrics.health.clone(),
-            pulse: Pulse::new(patience),
-            knowledge,
-            easing: 0,
-        };
+        let moogsoft = Arc::new(Mutex::new(Moogsoft::new(probe)));
+        let mut drains = vec![];
+        for source in config.sources {
+            let redis = &config.redis;
+            let lists = source.lists.clone();
+            if let Some(way) = Queue::way(redis, &lists) {
+                tracing::info!(source = source.name, "redis cluster: {way}");
+            }
+            drains.push(Drain {
+                config: DrainConfig {
+                    batch_max_bytes: config.batch_max_bytes,
+                    stamp: config.stamp,
+                    patience,
+                },
+                settings: following.clone(),
+                moogsoft: moogsoft.clone(),
+                outlook: outlook(redis, &source, &config.alert_queue),
+                queue: Queue::new(redis.clone(), lists).map_err(StartError::NoRoom)?,
+                metrics: metrics.drain.of(&source.name),
+                health_metrics: metrics.health.clone(),
+                pulse: Pulse::new(patience),
+                knowledge: knowledge.clone(),
+                learnt: Learnt::default(),
+                source,
+            });
+        }
         Ok(Self {
             health,
             metrics_listener,
-            drain,
+            drains,
             survey,
             settings,
             knowledge: known,
@@ -172,7 +175,11 @@ impl App {
         let (reach, seen) = watch::channel(Reach::Unknown);
         let closing = CancellationToken::new();
         let health = http::health_routes(HealthState {
-            pulse: self.drain.pulse.clone(),
+            pulses: self
+                .drains
+                .iter()
+                .map(|drain| drain.pulse.clone())
+                .collect(),
             reach: seen,
             shutdown: shutdown.clone(),
         });
@@ -207,7 +214,9 @@ impl App {
         } else {
             Some((self.settings, self.knowledge))
         };
-        loops.spawn("drain", self.drain.run(shutdown.clone()));
+        for drain in self.drains {
+            loops.spawn("drain", drain.run(shutdown.clone()));
+        }
 
         tokio::select! {
             biased;
@@ -224,6 +233,40 @@ impl App {
         }
         closing.cancel();
         listeners.all_ended().await.map_err(RunError::Died)
+    }
+}
+
+/// Looks at the pipeline behind a source's target.
+fn outlook(redis: &LinkConfig, source: &SourceConfig, alert_queue: &str) -> Outlook {
+    let ahead = AheadConfig {
+        target: source.lists.target.clone(),
+        alert_queue: alert_queue.to_owned(),
+    };
+    Outlook::new(
+        Ahead::new(redis.clone(), ahead),
+        Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
+        source.lists.target == alert_queue,
+    )
+}
+
+/// All lists whose depth is shown, each once.
+fn survey_of(config: &Config) -> SurveyConfig {
+    let mut dlqs: Vec<String> = vec![];
+    let mut queues: Vec<String> = vec![];
+    for source in &config.sources {
+        dlqs.extend([source.lists.source.clone(), source.lists.dead.clone()]);
+        queues.push(source.lists.target.clone());
+    }
+    dlqs.push(config.moog_dlq.clone());
+    queues.push(config.alert_queue.clone());
+    for names in [&mut dlqs, &mut queues] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    SurveyConfig {
+        redis: config.redis.clone(),
+        dlqs,
+        queues,
     }
 }
 

@@ -6,19 +6,20 @@
 mod addresses;
 mod reader;
 mod sections;
+pub mod sources;
 pub mod value;
 pub mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
 
-use crate::dlq::redis::Lists;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
 use crate::settings::Settings;
 use crate::telemetry::TelemetryConfig;
 use reader::Reader;
 use sections::FixedVars;
+use sources::SourceConfig;
 
 /// Everything the app needs, valid.
 #[derive(Clone, Debug)]
@@ -31,8 +32,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// The line to Redis.
     pub redis: LinkConfig,
-    /// The lists of the drain.
-    pub lists: Lists,
+    /// What is drained: the alerter's dead letters, then others.
+    pub sources: Vec<SourceConfig>,
     /// List between alerter and forwarder.
     pub alert_queue: String,
     /// The forwarder's dead letter list.
@@ -45,8 +46,6 @@ pub struct Config {
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
-    /// Fields without which a message is not replayed.
-    pub required_fields: Vec<String>,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -59,7 +58,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     /// The variable.
-    pub name: &'static str,
+    pub name: String,
     /// Its text; redacted where it may hold a secret.
     pub shown: String,
     /// Whether the environment sets it.
@@ -90,9 +89,15 @@ impl Config {
     ) -> Result<Self, Problems> {
         let mut reader = Reader::new(environment);
         let vars = reader.section()?;
-        let settings = reader.settings(vars);
-        let vars = reader.section()?;
-        let lists = reader.lists(vars);
+        let pace = reader.section()?;
+        let settings = reader.settings(vars, pace);
+        let lists = reader.section()?;
+        let vars: FixedVars = reader.section()?;
+        let required = reader.optional("REPLAY_REQUIRED_FIELDS", vars.replay_required_fields);
+        let required = required.map_or_else(Vec::new, |names| names.0);
+        let stamp = reader.take("REPLAY_STAMP", vars.replay_stamp).0;
+        reader.stamp_for_pace(&settings, stamp);
+        let (sources, others) = reader.sources(lists, required);
         let vars = reader.section()?;
         let probe = reader.probe(vars);
         let vars = reader.section()?;
@@ -103,26 +108,24 @@ impl Config {
         reader.sentinels(vars, &mut redis);
         let vars = reader.section()?;
         let (metrics_port, health_port) = reader.ports(vars);
-        reader.cluster_lists(&redis, &lists);
+        reader.cluster_lists(&redis, &sources);
 
         let vars: FixedVars = reader.section()?;
-        let required = reader.optional("REPLAY_REQUIRED_FIELDS", vars.replay_required_fields);
         let max_bytes = vars.remediation_batch_max_bytes;
         let config = Self {
             metrics_port,
             health_port,
             telemetry,
             redis,
-            lists,
-            alert_queue: reader.take("ALERT_QUEUE_NAME", vars.alert_queue_name).0,
-            moog_dlq: reader.take("MOOG_DLQ_NAME", vars.moog_dlq_name).0,
+            sources,
+            alert_queue: others.alert_queue,
+            moog_dlq: others.moog_dlq,
             settings,
             dynamic: reader
                 .take("DYNAMIC_CONFIG_ENABLED", vars.dynamic_config_enabled)
                 .0,
             batch_max_bytes: reader.take("REMEDIATION_BATCH_MAX_BYTES", max_bytes).0,
-            stamp: reader.take("REPLAY_STAMP", vars.replay_stamp).0,
-            required_fields: required.map_or_else(Vec::new, |names| names.0),
+            stamp,
             probe,
             warnings: vec![],
             effective: vec![],

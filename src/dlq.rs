@@ -3,6 +3,8 @@
 //! Nothing here knows Redis; `dlq::redis` and `dlq::spread` speak to it, `dlq::envelope` reads a
 //! message.
 
+pub mod ahead;
+pub mod arrivals;
 pub mod calm;
 pub mod envelope;
 pub mod queue;
@@ -158,6 +160,8 @@ pub enum Committed {
     },
     /// The source's tail was no longer what had been peeked; nothing was written.
     Conflict,
+    /// The target would have been lifted above its ceiling; nothing was written.
+    Full,
 }
 
 /// A step at the queues that failed. After a failed commit the outcome is unknown to us, but not
@@ -169,6 +173,14 @@ pub enum Error {
     Peek {
         /// The list that was read.
         source_list: String,
+        /// What Redis or the connection said.
+        source: link::Error,
+    },
+    /// Looking at what lies ahead of a replay.
+    #[error("could not look at what lies ahead of {target}")]
+    Look {
+        /// Where replays go.
+        target: String,
         /// What Redis or the connection said.
         source: link::Error,
     },
@@ -202,6 +214,7 @@ impl Error {
     pub fn link(&self) -> &link::Error {
         match self {
             Self::Settings { source }
+            | Self::Look { source, .. }
             | Self::Peek { source, .. }
             | Self::Replicate { source, .. }
             | Self::Commit { source, .. } => source,

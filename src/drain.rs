@@ -6,36 +6,42 @@
 pub mod classify;
 pub mod estimate;
 pub mod gate;
+pub mod outlook;
 pub mod pace;
 pub mod plan;
 pub mod report;
+pub mod systemic;
+mod tell;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::{Backoff, Pulse};
-use crate::dlq::envelope::Envelope;
+use crate::config::sources::SourceConfig;
 use crate::dlq::queue::Queue;
 use crate::dlq::redis::Limits;
-use crate::dlq::{self, Committed, Disposition, Entry};
-use crate::health::Gate;
+use crate::dlq::{self, Committed, Entry};
+use crate::health::Moogsoft;
 use crate::link::{self, Reason};
-use crate::metrics::{CONFLICT, DrainMetrics, HealthMetrics};
+use crate::metrics::{CONFLICT, HealthMetrics, SourceMetrics};
 use crate::settings::Settings;
 use crate::settings::watch::Knowledge;
 use classify::Rules;
+use gate::{Gate, Shut};
+use outlook::Outlook;
+use pace::{Act, Decision, Memory, View, Waiting};
 use plan::{Plan, conserves};
 use report::{Ended, Report};
+use systemic::Systemic;
+use tell::Trouble;
 
 /// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
 /// work on the same end.
 const MAX_CONFLICTS: u32 = 3;
-
-/// An oldest message above this size does not tell its age, in bytes.
-const MAX_LOOK: u64 = 64 * 1024;
 
 /// How long a pass waits for the settings in Redis when Redis itself answers.
 const SETTINGS_WAIT: Duration = Duration::from_secs(5);
@@ -43,40 +49,85 @@ const SETTINGS_WAIT: Duration = Duration::from_secs(5);
 /// After a failure to answer the next pass asks for less, by powers of two up to this one.
 const MAX_EASING: u32 = 10;
 
-/// The part of the settings that cannot change while running.
+/// While something is waited for it is looked at after these times.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const SLOWEST_LOOK: Duration = Duration::from_millis(250);
+
+/// A gate that is shut is looked at again after so long.
+const GATE_LOOK: Duration = Duration::from_secs(5);
+
+/// The part of the settings that cannot change while running, and is the same for all sources.
 #[derive(Clone, Debug)]
 pub struct DrainConfig {
     /// Bytes in a batch, at most.
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
-    /// Fields without which a message is not replayed.
-    pub required_fields: Vec<String>,
     /// How long one batch may take before the loop counts as stuck.
     pub patience: Duration,
 }
 
-/// The drain loop and all that it works with.
+/// The drain loop of one source, and all that it works with.
 #[derive(Debug)]
 pub struct Drain {
+    /// What is drained.
+    pub source: SourceConfig,
     /// Fixed settings.
     pub config: DrainConfig,
     /// Settings that may change at any time.
     pub settings: watch::Receiver<Settings>,
-    /// Whether Moogsoft takes work.
-    pub gate: Gate,
+    /// Whether Moogsoft takes work; shared by all sources.
+    pub moogsoft: Arc<Mutex<Moogsoft>>,
     /// The lists.
     pub queue: Queue,
+    /// The pipeline behind the target.
+    pub outlook: Outlook,
     /// Metrics of the loop.
-    pub metrics: DrainMetrics,
-    /// Metrics of the gate.
+    pub metrics: SourceMetrics,
+    /// Metrics of the probe.
     pub health_metrics: HealthMetrics,
     /// Shows that the loop turns.
     pub pulse: Pulse,
     /// Whether the settings in Redis are known: without them a pause that was set there is not.
     pub knowledge: watch::Receiver<Knowledge>,
+    /// What becomes of the replays.
+    pub learnt: Learnt,
+}
+
+/// What a drain has learnt while running.
+#[derive(Debug)]
+pub struct Learnt {
+    /// About the pipeline; `None` only while it is being decided upon.
+    pace: Option<Memory>,
+    /// About messages that have used up their retries.
+    systemic: Systemic,
+    /// The gate as it was shown last.
+    gate: Option<Gate>,
     /// Batches are smaller by this power of two, because a larger one got no answer.
-    pub easing: u32,
+    easing: u32,
+}
+
+impl Default for Learnt {
+    fn default() -> Self {
+        Self {
+            pace: Some(Memory::new(now())),
+            systemic: Systemic::default(),
+            gate: None,
+            easing: 0,
+        }
+    }
+}
+
+/// What a pass has done so far.
+#[derive(Debug)]
+struct Progress {
+    /// Messages that may still be moved: what bounces straight back must not keep the pass alive.
+    remaining: u64,
+    /// Messages that count towards the batches of the pass.
+    taken: u64,
+    conflicts: u32,
+    /// How long to wait before the next look.
+    look: Duration,
 }
 
 impl Drain {
@@ -88,16 +139,30 @@ impl Drain {
             let began = Instant::now();
             let report = self.pass(&cancel).await;
             if let Ended::RedisError(Reason::Timeout | Reason::Unreachable) = report.ended {
-                self.easing = (self.easing + 2).min(MAX_EASING);
+                self.learnt.easing = (self.learnt.easing + 2).min(MAX_EASING);
             }
             self.tell(&report, &mut trouble);
             let sooner = if report.ended.is_failure() {
                 Some(backoff.next_wait())
             } else {
                 backoff.reset();
-                None
+                self.held_for(&report.ended)
             };
             self.sleep(began, sooner, &report.ended, &cancel).await;
+        }
+    }
+
+    /// After how long a gate that is shut is worth another look; `None` for a whole interval.
+    fn held_for(&self, ended: &Ended) -> Option<Duration> {
+        let adaptive = self.settings.borrow().adaptive;
+        match ended {
+            Ended::Unhealthy(_) if adaptive => Some(GATE_LOOK),
+            Ended::Held(Shut::Bounces) => {
+                let due = self.learnt.pace.as_ref().and_then(Memory::next_trial);
+                Some(self.outlook.until(due?))
+            }
+            Ended::Held(_) => Some(GATE_LOOK),
+            _ => None,
         }
     }
 
@@ -146,88 +211,220 @@ impl Drain {
         report: &mut Report,
         cancel: &CancellationToken,
     ) -> Result<Ended, dlq::Error> {
-        // What bounces straight back must not keep the pass alive: it moves no more messages than
-        // the queue held when it began.
-        let mut remaining = u64::MAX;
-        let mut conflicts = 0;
+        let began = Instant::now();
+        let mut progress = Progress {
+            remaining: u64::MAX,
+            taken: 0,
+            conflicts: 0,
+            look: FIRST_LOOK,
+        };
         loop {
             self.pulse.expect_within(self.config.patience);
             self.know_the_settings().await?;
-            let settings = self.settings.borrow_and_update().clone();
+            let settings = self.source.settings(&self.settings.borrow_and_update());
             self.pulse
                 .expect_within(self.config.patience + settings.batch_pause);
             if !settings.enabled {
+                self.show(Gate::Shut(Shut::Disabled), None, &settings);
                 return Ok(Ended::Disabled);
             }
             let verdict = tokio::select! {
                 () = cancel.cancelled() => return Ok(interrupted(report)),
-                verdict = self.gate.check() => verdict,
+                verdict = async { self.moogsoft.lock().await.check().await } => verdict,
             };
             self.health_metrics.checked(&verdict);
             if let Err(cause) = verdict.health {
+                let blind = self.outlook.blind(Shut::Moogsoft);
+                self.decide_upon(&blind, &settings);
                 return Ok(Ended::Unhealthy(cause));
             }
-
-            self.queue.catch_up().await?;
-            for disposition in self.queue.finish().await? {
-                self.metrics.message(disposition, 1);
-                report.count(disposition);
-            }
-            let rules = self.rules(&settings);
-            let now = jiff::Timestamp::now().as_second();
-            let mut plan = Plan::default();
-            let limits = self.limits(&settings, remaining);
-            let planning = |entries: Vec<Entry>| {
-                let seen = cfg!(debug_assertions).then(|| entries.clone());
-                let part = plan::plan(entries, &rules, now);
-                debug_assert!(seen.is_none_or(|entries| conserves(&entries, &part)));
-                plan.append(part);
+            let (view, decision) = self.decide(&settings).await?;
+            let pause = match decision.act {
+                Act::Go(_) if progress.remaining == 0 => return Ok(done(report)),
+                Act::Go(count) => {
+                    let (gate, progress) = (decision.gate, &mut progress);
+                    let batch = self.batch(&settings, view, (count, gate), progress, report);
+                    if let Some(ended) = batch.await? {
+                        return Ok(ended);
+                    }
+                    progress.look = FIRST_LOOK;
+                    settings.batch_pause
+                }
+                Act::Wait(Waiting::Gate, _) => {
+                    let Gate::Shut(why) = decision.gate else {
+                        return Ok(Ended::Waiting);
+                    };
+                    return Ok(Ended::Held(why));
+                }
+                Act::Wait(Waiting::Rate, Some(until)) => self.outlook.until(until),
+                Act::Wait(..) if began.elapsed() > settings.interval => {
+                    return Ok(waiting(report));
+                }
+                Act::Wait(..) => {
+                    let look = progress.look;
+                    progress.look = (look * 2).min(SLOWEST_LOOK);
+                    look
+                }
             };
-            let depth = self.queue.peek(limits, planning).await?;
-            remaining = remaining.min(depth);
-            let size = plan.transfers.len() as u64;
-            if size == 0 {
-                return Ok(if report.moved() > 0 {
-                    Ended::Drained
-                } else {
-                    Ended::Empty
-                });
-            }
-            report.batches += 1;
-            let enough = (1..=report.batches).contains(&settings.batches_per_cycle);
-            let last = size >= remaining || enough;
-            match self.commit(&plan).await? {
-                Committed::Moved { replayed, dead } => {
-                    self.count(&plan);
-                    report.replayed += replayed;
-                    report.dead += dead;
-                    remaining = remaining.saturating_sub(size);
-                    conflicts = 0;
-                    self.easing = self.easing.saturating_sub(1);
-                    self.replicated().await?;
-                }
-                Committed::Conflict => {
-                    self.metrics.failed(CONFLICT);
-                    conflicts += 1;
-                }
-            }
-            if conflicts == MAX_CONFLICTS || (conflicts > 0 && last) {
-                return Ok(Ended::Conflict);
-            }
-            if last {
-                return Ok(Ended::Drained);
-            }
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(interrupted(report)),
-                () = tokio::time::sleep(settings.batch_pause) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    async fn commit(&mut self, plan: &Plan) -> Result<Committed, dlq::Error> {
+    /// Looks at the pipeline and decides what to do now.
+    async fn decide(&mut self, settings: &Settings) -> Result<(View, Decision), dlq::Error> {
+        loop {
+            let view = self.outlook.view(self.config.stamp).await;
+            let view = view.map_err(|source| dlq::Error::Look {
+                target: self.source.lists.target.clone(),
+                source,
+            })?;
+            self.metrics.bounced(view.came_back.len());
+            let decision = self.decide_upon(&view, settings);
+            if view.is_new || !matches!(decision.act, Act::Wait(Waiting::Room, _)) {
+                return Ok((view, decision));
+            }
+            self.outlook.look_again();
+        }
+    }
+
+    fn decide_upon(&mut self, view: &View, settings: &Settings) -> Decision {
+        let memory = self
+            .learnt
+            .pace
+            .take()
+            .unwrap_or_else(|| Memory::new(now()));
+        let (memory, decision) = pace::decide(memory, view, &settings.pace());
+        self.learnt.pace = Some(memory);
+        // Whether it is still on shows in the next batch.
+        let systemic = self.learnt.systemic.is_on() && settings.poison_guard;
+        if !(systemic && matches!(decision.act, Act::Go(_))) {
+            self.show(decision.gate, Some(view), settings);
+        }
+        decision
+    }
+
+    /// Moves one batch of at most so many messages. Returns how the pass ended, if it did.
+    async fn batch(
+        &mut self,
+        settings: &Settings,
+        mut view: View,
+        (count, gate): (u64, Gate),
+        progress: &mut Progress,
+        report: &mut Report,
+    ) -> Result<Option<Ended>, dlq::Error> {
+        self.queue.catch_up().await?;
+        for disposition in self.queue.finish().await? {
+            self.metrics.message(disposition, 1);
+            report.count(disposition);
+        }
+        let pace = settings.pace();
+        let quota = match (pace.adaptive, settings.batches_per_cycle) {
+            (true, _) | (_, 0) => u64::MAX,
+            (_, batches) => batches.saturating_mul(settings.batch_size),
+        };
+        let count = count.min(quota - progress.taken.min(quota)).max(1);
+        let rules = self.rules(settings);
+        view.second = now();
+        let limits = self.limits(count.min(progress.remaining));
+        let (plan, depth) = self.peek(limits, &rules, view.second).await?;
+        progress.remaining = progress.remaining.min(depth);
+        let size = plan.transfers.len() as u64;
+        if size == 0 {
+            return Ok(Some(done(report)));
+        }
+        let memory = self.learnt.pace.as_ref();
+        let too_soon =
+            memory.and_then(|memory| memory.too_soon(plan.oldest_again, view.second, &pace));
+        if too_soon.is_some() {
+            return Ok(Some(waiting(report)));
+        }
+        let was_on = self.learnt.systemic.is_on();
+        if !self.admits(&plan, view.second, settings) {
+            self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
+            return Ok(Some(Ended::Held(Shut::Systemic)));
+        }
+        if was_on {
+            self.show(gate, Some(&view), settings);
+        }
+        report.batches += 1;
+        progress.taken += if count < settings.batch_size {
+            size
+        } else {
+            settings.batch_size
+        };
+        match self.commit(&plan, pace.target_max_depth).await? {
+            Committed::Moved { replayed, dead } => {
+                self.count(&plan);
+                report.replayed += replayed;
+                report.dead += dead;
+                progress.remaining = progress.remaining.saturating_sub(size);
+                progress.conflicts = 0;
+                self.learnt.easing = self.learnt.easing.saturating_sub(1);
+                self.outlook.moved(replayed);
+                let memory = self.learnt.pace.take();
+                self.learnt.pace =
+                    memory.map(|memory| memory.moved(&view, replayed, &plan.again, &pace));
+                self.replicated().await?;
+            }
+            Committed::Conflict => {
+                self.metrics.failed(CONFLICT);
+                progress.conflicts += 1;
+            }
+            // Others have filled it since it was looked at.
+            Committed::Full => {
+                progress.taken = progress.taken.saturating_sub(settings.batch_size);
+                self.outlook.look_again();
+                return Ok(None);
+            }
+        }
+        let last = progress.remaining == 0 || progress.taken >= quota;
+        if progress.conflicts == MAX_CONFLICTS || (progress.conflicts > 0 && last) {
+            return Ok(Some(Ended::Conflict));
+        }
+        // In the adaptive pace the evidence is waited for.
+        Ok((last && !pace.adaptive).then_some(Ended::Drained))
+    }
+
+    async fn peek(
+        &mut self,
+        limits: Limits,
+        rules: &Rules,
+        now: i64,
+    ) -> Result<(Plan, u64), dlq::Error> {
+        let mut plan = Plan::default();
+        let planning = |entries: Vec<Entry>| {
+            let seen = cfg!(debug_assertions).then(|| entries.clone());
+            let part = plan::plan(entries, rules, now);
+            debug_assert!(seen.is_none_or(|entries| conserves(&entries, &part)));
+            plan.append(part);
+        };
+        let depth = self.queue.peek(limits, planning).await?;
+        Ok((plan, depth))
+    }
+
+    /// Whether a batch may be moved, or the fault is likely to lie upstream.
+    fn admits(&mut self, plan: &Plan, now: i64, settings: &Settings) -> bool {
+        let systemic = &mut self.learnt.systemic;
+        if !settings.poison_guard {
+            systemic.switch_off();
+            return true;
+        }
+        // What kept failing while others passed is poison indeed.
+        let memory = self.learnt.pace.as_ref();
+        let suspect = |at: i64| memory.is_some_and(|memory| memory.is_suspect(at));
+        let used_up = plan.used_up.iter().copied();
+        let used_up: Vec<i64> = used_up.filter(|at| !suspect(*at)).collect();
+        let size = plan.transfers.len() as u64;
+        systemic.admits(size, &used_up, now, settings.poison_max_ratio)
+    }
+
+    async fn commit(&mut self, plan: &Plan, ceiling: u64) -> Result<Committed, dlq::Error> {
         let began = Instant::now();
-        let committed = self.queue.commit(&plan.transfers).await?;
+        let committed = self.queue.commit_below(&plan.transfers, ceiling).await?;
         self.metrics.committed(began.elapsed());
         Ok(committed)
     }
@@ -241,10 +438,10 @@ impl Drain {
             .inspect_err(|_| self.metrics.wait_short())
     }
 
-    fn limits(&self, settings: &Settings, remaining: u64) -> Limits {
+    fn limits(&self, count: u64) -> Limits {
         Limits {
-            entries: (settings.batch_size >> self.easing).max(1).min(remaining),
-            bytes: self.config.batch_max_bytes >> self.easing,
+            entries: (count >> self.learnt.easing).max(1),
+            bytes: self.config.batch_max_bytes >> self.learnt.easing,
         }
     }
 
@@ -252,85 +449,8 @@ impl Drain {
         Rules {
             max_poison_retries: settings.max_poison_retries,
             stamp: self.config.stamp,
-            required_fields: self.config.required_fields.clone(),
-        }
-    }
-
-    fn count(&self, plan: &Plan) {
-        for disposition in Disposition::ALL {
-            self.metrics.message(disposition, plan.count(disposition));
-        }
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        for transfer in &plan.transfers {
-            if let Disposition::Dead(reason) = transfer.disposition {
-                let envelope = Envelope::read(&transfer.entry.0).ok();
-                let correlation_id = envelope.and_then(|envelope| envelope.correlation_id());
-                tracing::debug!(
-                    correlation_id,
-                    reason = reason.as_str(),
-                    bytes = transfer.entry.0.len(),
-                    "message moved to the dead list"
-                );
-            }
-        }
-    }
-
-    /// Reads depth and age of the oldest message, also where the gate was shut.
-    async fn look_at_what_is_left(&mut self, report: &mut Report) {
-        match self.queue.look(MAX_LOOK).await {
-            Ok(peeked) => {
-                let oldest = peeked.entries.first();
-                let envelope = oldest.and_then(|entry| Envelope::read(&entry.0).ok());
-                report.depth = Some(peeked.depth);
-                report.oldest_since = envelope.and_then(|envelope| envelope.since());
-            }
-            Err(error) => tracing::debug!(error = %error.link(), "what is left cannot be read"),
-        }
-    }
-
-    /// One line per pass that moved something or changed the state, and what the operator must know.
-    fn tell(&self, report: &Report, trouble: &mut Trouble) {
-        if report.moved() > 0 {
-            tracing::info!(
-                outcome = %report.ended,
-                replayed = report.replayed,
-                dead = report.dead,
-                batches = report.batches,
-                depth = report.depth,
-                "pass moved messages"
-            );
-        }
-        let changed = trouble.last.as_ref() != Some(&report.ended);
-        match (&report.ended, &report.failure) {
-            (_, Some(error)) if changed => tracing::error!(
-                reason = %error.link().reason,
-                error = %error.link(),
-                advice = error.link().reason.advice(),
-                "{error}"
-            ),
-            (Ended::Unhealthy(cause), _) if changed => tracing::warn!(
-                %cause,
-                depth = report.depth,
-                "moogsoft is unhealthy, the queue is left alone"
-            ),
-            (Ended::Conflict, _) if changed => tracing::warn!(
-                "the queue's tail changed before the commit: another worker or an operator is at work; nothing was written"
-            ),
-            (Ended::Disabled, _) if changed => tracing::warn!("remediation is switched off"),
-            _ => tracing::debug!(outcome = %report.ended, "pass ended"),
-        }
-        trouble.follow(&report.ended);
-        let settings = self.settings.borrow().clone();
-        let time = report
-            .depth
-            .and_then(|depth| estimate::time_to_drain(depth, &settings));
-        self.metrics.estimate(time);
-        if let (Some(depth), Some(time)) = (report.depth, time)
-            && let Some(warning) = estimate::warning(depth, time, &settings)
-        {
-            tracing::warn!("{warning}");
+            required_fields: self.source.required_fields.clone(),
+            fields: self.source.fields.clone(),
         }
     }
 
@@ -343,6 +463,7 @@ impl Drain {
         ended: &Ended,
         cancel: &CancellationToken,
     ) {
+        let ended_at = Instant::now();
         loop {
             let settings = self.settings.borrow_and_update().clone();
             if settings.enabled && *ended == Ended::Disabled {
@@ -350,7 +471,7 @@ impl Drain {
             }
             let interval = settings.interval;
             let due = match sooner {
-                Some(wait) => Instant::now() + wait.min(interval),
+                Some(wait) => ended_at + wait.min(interval),
                 None => began + interval,
             };
             let left = due.saturating_duration_since(Instant::now());
@@ -364,43 +485,31 @@ impl Drain {
     }
 }
 
+/// Unix seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+fn done(report: &Report) -> Ended {
+    if report.moved() > 0 {
+        Ended::Drained
+    } else {
+        Ended::Empty
+    }
+}
+
+fn waiting(report: &Report) -> Ended {
+    if report.moved() > 0 {
+        Ended::Drained
+    } else {
+        Ended::Waiting
+    }
+}
+
 fn interrupted(report: &Report) -> Ended {
     if report.moved() > 0 {
         Ended::Drained
     } else {
         Ended::Interrupted
-    }
-}
-
-/// What is wrong at present, so that its end can be told even if something else came between.
-#[derive(Debug, Default)]
-struct Trouble {
-    last: Option<Ended>,
-    unhealthy: bool,
-    failing: bool,
-    disabled: bool,
-}
-
-impl Trouble {
-    fn follow(&mut self, ended: &Ended) {
-        match ended {
-            Ended::Unhealthy(_) => self.unhealthy = true,
-            Ended::RedisError(_) => self.failing = true,
-            Ended::Disabled => self.disabled = true,
-            Ended::Drained | Ended::Empty | Ended::Conflict => {
-                let over = [
-                    (&mut self.unhealthy, "moogsoft is healthy again"),
-                    (&mut self.failing, "redis works again"),
-                    (&mut self.disabled, "remediation is switched on again"),
-                ];
-                for (wrong, news) in over {
-                    if std::mem::take(wrong) {
-                        tracing::warn!("{news}");
-                    }
-                }
-            }
-            Ended::Interrupted => {}
-        }
-        self.last = Some(ended.clone());
     }
 }

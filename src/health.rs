@@ -1,4 +1,4 @@
-//! The gate: whether Moogsoft can take work, as far as the last probe tells.
+//! Whether Moogsoft can take work, as far as the last probe tells.
 
 pub mod probe;
 
@@ -14,7 +14,7 @@ pub const HEALTHY_FOR: Duration = Duration::from_secs(60);
 /// An unhealthy one only so long, so that recovery is seen soon.
 pub const UNHEALTHY_FOR: Duration = Duration::from_secs(5);
 
-/// What keeps the gate shut.
+/// Why Moogsoft cannot take work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unhealthy {
     /// It answered with another status than 200, 201 or 202.
@@ -38,24 +38,24 @@ impl fmt::Display for Unhealthy {
     }
 }
 
-/// The gate and its memory of the last probe.
+/// Moogsoft, and the memory of the last probe.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Moogsoft {
     probe: Option<Probe>,
     last: Option<(Instant, Result<(), Unhealthy>)>,
 }
 
-/// Whether work may flow.
+/// Whether Moogsoft can take work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Open, or what keeps it shut.
+    /// It can, or why it cannot.
     pub health: Result<(), Unhealthy>,
     /// Whether Moogsoft was asked just now; false for an answer reused or assumed.
     pub probed: bool,
 }
 
-impl Gate {
-    /// A gate that asks `probe`; without one it is always open.
+impl Moogsoft {
+    /// Asks `probe`; without one it always counts as healthy.
     #[must_use]
     pub fn new(probe: Option<Probe>) -> Self {
         Self { probe, last: None }
@@ -108,8 +108,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_probe_the_gate_is_open() {
-        let verdict = Gate::new(None).check().await;
+    async fn without_a_probe_it_counts_as_healthy() {
+        let verdict = Moogsoft::new(None).check().await;
         assert_eq!(verdict.health, Ok(()));
         assert!(!verdict.probed);
     }

@@ -80,8 +80,8 @@ pub async fn bind(port: u16, variable: &'static str) -> Result<TcpListener, Bind
 /// What the health listener tells.
 #[derive(Clone, Debug)]
 pub struct HealthState {
-    /// Whether the drain loop turns.
-    pub pulse: Pulse,
+    /// Whether the drain loops turn.
+    pub pulses: Vec<Pulse>,
     /// Whether Redis can be reached.
     pub reach: watch::Receiver<Reach>,
     /// Cancelled when the process is about to end.
@@ -104,7 +104,7 @@ pub fn metrics_routes(metrics: Metrics) -> Router {
 }
 
 async fn health(State(state): State<HealthState>) -> Response {
-    match state.pulse.overdue() {
+    match state.pulses.iter().filter_map(Pulse::overdue).max() {
         None => "OK".into_response(),
         Some(late) => {
             let text = format!("the drain loop is stuck, overdue by {} s\n", late.as_secs());
@@ -309,7 +309,7 @@ mod tests {
         let metrics = Metrics::new().expect("metrics");
         let page = Page::new(metrics.clone());
         let first = page.text().expect("rendered");
-        metrics.drain.pass_began();
+        metrics.drain.of("alerter").pass_began();
         tokio::time::advance(FRESH / 2).await;
         assert_eq!(page.text().expect("rendered"), first);
         tokio::time::advance(FRESH / 2).await;

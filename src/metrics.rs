@@ -3,18 +3,19 @@
 //! Label sets are closed and start at zero, so that a rate is right from the first scrape on. No
 //! label is ever taken from a message.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::dlq::Disposition;
+use crate::drain::gate::{Gate as GateState, Shut};
 use crate::drain::report::{Ended, Report};
 use crate::health::Verdict;
 use crate::link;
@@ -36,7 +37,7 @@ pub struct Metrics {
     pub settings: SettingsMetrics,
 }
 
-/// Metrics of the drain loop.
+/// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
 #[derive(Clone, Debug)]
 pub struct DrainMetrics {
     loops: IntCounter,
@@ -49,7 +50,20 @@ pub struct DrainMetrics {
     messages: IntCounterVec,
     wait_short: IntCounter,
     oldest: OldestAge,
-    estimate: Gauge,
+    estimate: GaugeVec,
+    gate: IntGaugeVec,
+    shut: IntGaugeVec,
+    batch_size: IntGaugeVec,
+    bounced: IntCounterVec,
+    bounce_ratio: GaugeVec,
+    next_trial: GaugeVec,
+}
+
+/// Metrics of one source's drain loop.
+#[derive(Clone, Debug)]
+pub struct SourceMetrics {
+    all: DrainMetrics,
+    source: String,
 }
 
 /// Metrics of the gate.
@@ -117,8 +131,8 @@ impl DrainMetrics {
             loops: new.counter("mutt_remediation_loops_total", "Passes of the remediation loop begun")?,
             passes: new.counters(
                 "mutt_remediation_passes_total",
-                "Passes ended, by outcome",
-                &["outcome"],
+                "Passes ended, by source and outcome",
+                &["source", "outcome"],
             )?,
             duration: new.histogram(
                 "mutt_remediation_loop_duration_seconds",
@@ -145,77 +159,165 @@ impl DrainMetrics {
             )?,
             messages: new.counters(
                 "mutt_remediation_messages_total",
-                "Messages moved, by disposition and reason (empty for a replay)",
-                &["disposition", "reason"],
+                "Messages moved, by source, disposition and reason (empty for a replay)",
+                &["source", "disposition", "reason"],
             )?,
             wait_short: new.counter(
                 "mutt_remediation_wait_short_total",
                 "Batches moved that fewer replicas than REDIS_WAIT_REPLICAS were known to have in time",
             )?,
             oldest: new.add(OldestAge::new()?)?,
-            estimate: new.gauge(
+            estimate: new.gauges(
                 "mutt_remediation_drain_estimate_seconds",
-                "Time to drain the queue at the present settings, in seconds; NaN where nothing is drained",
+                "Time to drain a source at the present settings, in seconds; NaN where nothing is drained",
+                &["source"],
+            )?,
+            gate: new.int_gauges(
+                "mutt_remediation_gate",
+                "State of a source's gate: 1 for the one it is in, 0 for the others",
+                &["source", "state"],
+            )?,
+            shut: new.int_gauges(
+                "mutt_remediation_gate_shut",
+                "What keeps a source's gate shut: 1 for the reason, 0 for the others",
+                &["source", "reason"],
+            )?,
+            batch_size: new.int_gauges(
+                "mutt_remediation_batch_size",
+                "Messages in the next batch of a source, at most; 0 while its gate is shut",
+                &["source"],
+            )?,
+            bounced: new.counters(
+                "mutt_remediation_bounced_total",
+                "Replays that were seen to come back, in the adaptive pace",
+                &["source"],
+            )?,
+            bounce_ratio: new.gauges(
+                "mutt_remediation_bounce_ratio",
+                "Share of the last replays that came back, in the adaptive pace; NaN where none is recent",
+                &["source"],
+            )?,
+            next_trial: new.gauges(
+                "mutt_remediation_next_trial_seconds",
+                "Time from the last decision to the next trial after one that failed, in seconds; 0 where none is due",
+                &["source"],
             )?,
         };
-        for outcome in Ended::OUTCOMES {
-            metrics.passes.with_label_values(&[outcome]);
-        }
         for reason in link::Reason::ALL {
             metrics.failed.with_label_values(&[reason.as_str()]);
         }
         metrics.failed.with_label_values(&[CONFLICT]);
-        for disposition in Disposition::ALL {
-            metrics.message(disposition, 0);
-        }
         Ok(metrics)
     }
 
+    /// The metrics of a source, at their start values.
+    #[must_use]
+    pub fn of(&self, source: &str) -> SourceMetrics {
+        let metrics = SourceMetrics {
+            all: self.clone(),
+            source: source.to_owned(),
+        };
+        for outcome in Ended::OUTCOMES {
+            self.passes.with_label_values(&[source, outcome]);
+        }
+        for disposition in Disposition::ALL {
+            metrics.message(disposition, 0);
+        }
+        metrics.bounced(0);
+        self.estimate.with_label_values(&[source]).set(0.0);
+        self.oldest.set(source, 0, None);
+        metrics.show_gate(None);
+        self.bounce_ratio.with_label_values(&[source]).set(f64::NAN);
+        metrics
+    }
+}
+
+impl SourceMetrics {
     /// A pass begins.
     pub fn pass_began(&self) {
-        self.loops.inc();
+        self.all.loops.inc();
     }
 
     /// A pass has ended.
     pub fn pass_ended(&self, report: &Report, took: Duration) {
-        self.duration.observe(took.as_secs_f64());
+        self.all.duration.observe(took.as_secs_f64());
         if let Some(outcome) = report.ended.outcome() {
-            self.passes.with_label_values(&[outcome]).inc();
+            let labels = [&self.source, outcome];
+            self.all.passes.with_label_values(&labels).inc();
         }
         if let Some(depth) = report.depth {
-            self.oldest.set(depth, report.oldest_since);
+            self.all
+                .oldest
+                .set(&self.source, depth, report.oldest_since);
         }
     }
 
     /// A batch was committed.
     pub fn committed(&self, took: Duration) {
-        self.commit.observe(took.as_secs_f64());
+        self.all.commit.observe(took.as_secs_f64());
     }
 
     /// Messages arrived at their destination.
     pub fn message(&self, disposition: Disposition, count: u64) {
-        let labels = [disposition.as_str(), disposition.reason()];
-        self.messages.with_label_values(&labels).inc_by(count);
+        let labels = [&self.source, disposition.as_str(), disposition.reason()];
+        self.all.messages.with_label_values(&labels).inc_by(count);
         match disposition {
-            Disposition::Replay => self.replayed.inc_by(count),
-            Disposition::Dead(_) => self.poison.inc_by(count),
+            Disposition::Replay => self.all.replayed.inc_by(count),
+            Disposition::Dead(_) => self.all.poison.inc_by(count),
         }
     }
 
-    /// A peek or commit failed.
+    /// A look, peek or commit failed.
     pub fn failed(&self, reason: &str) {
-        self.failed.with_label_values(&[reason]).inc();
+        self.all.failed.with_label_values(&[reason]).inc();
     }
 
     /// A batch was moved that too few replicas are known to have.
     pub fn wait_short(&self) {
-        self.wait_short.inc();
+        self.all.wait_short.inc();
     }
 
     /// How long the queue will take; `None` where nothing is drained.
     pub fn estimate(&self, time: Option<Duration>) {
-        self.estimate
-            .set(time.map_or(f64::NAN, |time| time.as_secs_f64()));
+        let estimate = self.all.estimate.with_label_values(&[&self.source]);
+        estimate.set(time.map_or(f64::NAN, |time| time.as_secs_f64()));
+    }
+
+    /// Replays came back.
+    pub fn bounced(&self, count: usize) {
+        let bounced = self.all.bounced.with_label_values(&[&self.source]);
+        bounced.inc_by(count as u64);
+    }
+
+    /// What was decided, and upon what.
+    pub fn gate(
+        &self,
+        gate: GateState,
+        batch_size: u64,
+        bounce_ratio: Option<f64>,
+        next_trial: Option<Duration>,
+    ) {
+        self.show_gate(Some(gate));
+        let source = [&self.source];
+        let size = i64::try_from(batch_size).unwrap_or(i64::MAX);
+        self.all.batch_size.with_label_values(&source).set(size);
+        let ratio = self.all.bounce_ratio.with_label_values(&source);
+        ratio.set(bounce_ratio.unwrap_or(f64::NAN));
+        let trial = self.all.next_trial.with_label_values(&source);
+        trial.set(next_trial.unwrap_or_default().as_secs_f64());
+    }
+
+    fn show_gate(&self, gate: Option<GateState>) {
+        for state in GateState::STATES {
+            let is = gate.is_some_and(|gate| gate.state() == state);
+            let labels = [&self.source, state];
+            self.all.gate.with_label_values(&labels).set(is.into());
+        }
+        for why in Shut::ALL {
+            let is = gate == Some(GateState::Shut(why));
+            let labels = [&self.source, why.as_str()];
+            self.all.shut.with_label_values(&labels).set(is.into());
+        }
     }
 }
 
@@ -334,56 +436,66 @@ impl SettingsMetrics {
     }
 }
 
-/// The age of the oldest dead letter, computed when it is asked for: a gauge set once per pass
-/// would stand still for a whole interval.
+/// The age of each source's oldest dead letter, computed when it is asked for: a gauge set once per
+/// pass would stand still for a whole interval.
 #[derive(Clone, Debug)]
 struct OldestAge {
-    gauge: Gauge,
-    since: Arc<AtomicI64>,
+    gauges: GaugeVec,
+    since: Arc<Mutex<BTreeMap<String, Since>>>,
 }
 
-/// No message lies in the queue.
-const NONE: i64 = i64::MIN;
-/// A message lies there that does not tell its age.
-const UNKNOWN: i64 = i64::MIN + 1;
+/// Since when the oldest message has been around.
+#[derive(Clone, Copy, Debug)]
+enum Since {
+    /// There is none.
+    Nothing,
+    /// It does not tell.
+    Unknown,
+    Second(i64),
+}
 
 impl OldestAge {
     fn new() -> prometheus::Result<Self> {
+        let opts = Opts::new(
+            "mutt_remediation_oldest_dead_letter_age_seconds",
+            "Age of a source's oldest dead letter since its last replay, else since its timestamp, in seconds; 0 for an empty queue, NaN where it does not tell",
+        );
         Ok(Self {
-            gauge: Gauge::new(
-                "mutt_remediation_oldest_dead_letter_age_seconds",
-                "Age of the oldest dead letter since its last replay, else since its timestamp, in seconds; 0 for an empty queue, NaN where it does not tell",
-            )?,
-            since: Arc::new(AtomicI64::new(NONE)),
+            gauges: GaugeVec::new(opts, &["source"])?,
+            since: Arc::default(),
         })
     }
 
-    fn set(&self, depth: u64, since: Option<i64>) {
+    fn set(&self, source: &str, depth: u64, since: Option<i64>) {
         let since = if depth == 0 {
-            NONE
+            Since::Nothing
         } else {
-            since.unwrap_or(UNKNOWN)
+            since.map_or(Since::Unknown, Since::Second)
         };
-        self.since.store(since, Ordering::Relaxed);
+        let mut all = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(source.to_owned(), since);
     }
 }
 
 impl Collector for OldestAge {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        self.gauges.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.gauge.set(match self.since.load(Ordering::Relaxed) {
-            NONE => 0.0,
-            UNKNOWN => f64::NAN,
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "seconds since 1970 are exact in f64"
-            )]
-            since => (jiff::Timestamp::now().as_second() - since).max(0) as f64,
-        });
-        self.gauge.collect()
+        let all = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, since) in &*all {
+            self.gauges.with_label_values(&[source]).set(match since {
+                Since::Nothing => 0.0,
+                Since::Unknown => f64::NAN,
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "seconds since 1970 are exact in f64"
+                )]
+                Since::Second(since) => (jiff::Timestamp::now().as_second() - since).max(0) as f64,
+            });
+        }
+        self.gauges.collect()
     }
 }
 
@@ -411,6 +523,10 @@ impl Registrar<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
         self.add(Gauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn int_gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {

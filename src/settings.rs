@@ -6,10 +6,14 @@ pub mod watch;
 
 use std::time::Duration;
 
-use crate::config::value::{Flag, Value, Whole};
+use crate::config::value::{Flag, PaceName, Ratio, Value, Whole};
+use crate::drain::pace::PaceRules;
 
-/// The settings of the drain loop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Depth above which the adaptive pace does not lift the target, unless it is told otherwise.
+const ADAPTIVE_DEPTH: u64 = 1_000;
+
+/// The settings of the drain loops.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// False pauses: nothing is drained.
     pub enabled: bool,
@@ -23,6 +27,40 @@ pub struct Settings {
     pub batch_pause: Duration,
     /// A message that failed this often is parked.
     pub max_poison_retries: u64,
+    /// Whether the pace is learnt from what becomes of the replays.
+    pub adaptive: bool,
+    /// Messages in the first batch after a gate has opened.
+    pub canary_size: u64,
+    /// How long replays may take to come back.
+    pub observe: Duration,
+    /// The share of replays that may come back.
+    pub max_bounce_ratio: f64,
+    /// Depth above which the target is not lifted; 0 = no limit, `None` = what the pace says.
+    pub target_max_depth: Option<u64>,
+    /// Replays a second, at most; 0 = no limit.
+    pub max_per_second: u64,
+    /// Whether parking stops when too many of a batch have used up their retries.
+    pub poison_guard: bool,
+    /// How many are too many.
+    pub poison_max_ratio: f64,
+}
+
+impl Settings {
+    /// What counts for the pace.
+    #[must_use]
+    pub fn pace(&self) -> PaceRules {
+        let by_pace = if self.adaptive { ADAPTIVE_DEPTH } else { 0 };
+        PaceRules {
+            adaptive: self.adaptive,
+            batch_size: self.batch_size,
+            canary_size: self.canary_size.min(self.batch_size),
+            observe: self.observe,
+            retry_after: self.interval,
+            max_bounce_ratio: self.max_bounce_ratio,
+            target_max_depth: self.target_max_depth.unwrap_or(by_pace),
+            max_per_second: self.max_per_second,
+        }
+    }
 }
 
 /// Seconds between two passes.
@@ -36,13 +74,22 @@ pub type BatchPause = Whole<0, 60_000>;
 /// Failures that make a message poison.
 pub type MaxPoisonRetries = Whole<0, 1_000_000>;
 
+/// Messages in a canary.
+pub type CanarySize = Whole<1, 10_000>;
+/// Seconds that replays may take to come back.
+pub type Observe = Whole<1, 3_600>;
+/// Depth of the target.
+pub type TargetMaxDepth = Whole<0, 1_000_000_000>;
+/// Replays a second.
+pub type MaxPerSecond = Whole<0, 1_000_000>;
+
 /// One dynamic key: its name below `mutt:config:`, and how a text changes the settings.
 struct Key {
     name: &'static str,
     apply: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 14] = [
     Key {
         name: "remediation_enabled",
         apply: |settings, text| set(text, |Flag(on)| settings.enabled = on),
@@ -78,6 +125,50 @@ const KEYS: [Key; 6] = [
                 settings.batch_pause = Duration::from_millis(value.0);
             })
         },
+    },
+    Key {
+        name: "replay_pace",
+        apply: |settings, text| {
+            set(text, |pace: PaceName| {
+                settings.adaptive = pace == PaceName::Adaptive;
+            })
+        },
+    },
+    Key {
+        name: "replay_canary_size",
+        apply: |settings, text| set::<CanarySize>(text, |value| settings.canary_size = value.0),
+    },
+    Key {
+        name: "replay_observe_seconds",
+        apply: |settings, text| {
+            set::<Observe>(text, |value| {
+                settings.observe = Duration::from_secs(value.0);
+            })
+        },
+    },
+    Key {
+        name: "replay_max_bounce_ratio",
+        apply: |settings, text| set(text, |Ratio(ratio)| settings.max_bounce_ratio = ratio),
+    },
+    Key {
+        name: "replay_target_max_depth",
+        apply: |settings, text| {
+            set::<TargetMaxDepth>(text, |value| settings.target_max_depth = Some(value.0))
+        },
+    },
+    Key {
+        name: "replay_max_per_second",
+        apply: |settings, text| {
+            set::<MaxPerSecond>(text, |value| settings.max_per_second = value.0)
+        },
+    },
+    Key {
+        name: "poison_guard_enabled",
+        apply: |settings, text| set(text, |Flag(on)| settings.poison_guard = on),
+    },
+    Key {
+        name: "poison_max_ratio",
+        apply: |settings, text| set(text, |Ratio(ratio)| settings.poison_max_ratio = ratio),
     },
 ];
 
@@ -165,14 +256,7 @@ mod tests {
     use super::*;
 
     fn base() -> Settings {
-        Settings {
-            enabled: true,
-            interval: Duration::from_secs(300),
-            batch_size: 10,
-            batches_per_cycle: 1,
-            batch_pause: Duration::from_millis(100),
-            max_poison_retries: 3,
-        }
+        crate::config::Config::load([]).expect("valid").settings
     }
 
     fn found(pairs: &[(&str, &str)]) -> Vec<Option<String>> {
@@ -192,7 +276,16 @@ mod tests {
             ("max_poison_retries", "0"),
             ("remediation_batches_per_cycle", "0"),
             ("remediation_batch_pause_ms", " 7 "),
+            ("replay_pace", "Adaptive"),
+            ("replay_canary_size", "3"),
+            ("replay_observe_seconds", "9"),
+            ("replay_max_bounce_ratio", "0.25"),
+            ("replay_target_max_depth", "77"),
+            ("replay_max_per_second", "8"),
+            ("poison_guard_enabled", "no"),
+            ("poison_max_ratio", "1"),
         ];
+        assert_eq!(all.len(), keys().count());
         let (settings, refused) = overlay.take(&found(&all));
         assert_eq!(refused, []);
         let expected = Settings {
@@ -202,6 +295,14 @@ mod tests {
             batches_per_cycle: 0,
             batch_pause: Duration::from_millis(7),
             max_poison_retries: 0,
+            adaptive: true,
+            canary_size: 3,
+            observe: Duration::from_secs(9),
+            max_bounce_ratio: 0.25,
+            target_max_depth: Some(77),
+            max_per_second: 8,
+            poison_guard: false,
+            poison_max_ratio: 1.0,
         };
         assert_eq!(settings, expected);
         assert_eq!(overlay.take(&found(&[])).0, base());

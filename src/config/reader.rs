@@ -1,6 +1,7 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
 mod sentinels;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,11 +11,11 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::sections::{ListVars, MoogVars, PortVars, RedisVars, SettingVars, TelemetryVars};
-use super::value::{Field, Name, RedisUrl, Value, redacted, redacted_redis};
+use super::sections::{MoogVars, PaceVars, PortVars, RedisVars, SettingVars, TelemetryVars};
+use super::sources::SourceConfig;
+use super::value::{Field, Name, PaceName, RedisUrl, Value, redacted, redacted_redis};
 use super::{Effective, Problems, variables};
 use crate::dlq::queue::Queue;
-use crate::dlq::redis::Lists;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
 use crate::settings::Settings;
@@ -24,6 +25,8 @@ use crate::telemetry::TelemetryConfig;
 pub(super) struct Reader {
     pairs: Vec<(String, String)>,
     set: BTreeMap<String, String>,
+    /// Variables of sources of one's own.
+    of_sources: BTreeMap<String, String>,
     shown: BTreeMap<&'static str, String>,
     problems: Vec<String>,
     warnings: Vec<String>,
@@ -34,6 +37,7 @@ impl Reader {
         let mut reader = Self {
             pairs: Vec::new(),
             set: BTreeMap::new(),
+            of_sources: BTreeMap::new(),
             shown: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -53,6 +57,9 @@ impl Reader {
                     reader
                         .problems
                         .push(format!("{name} is not valid UTF-8: expected text"));
+                }
+                Ok(text) if name.starts_with("SOURCE_") => {
+                    reader.of_sources.insert(name, text);
                 }
                 _ => reader.warnings.extend(misspelt(&name)),
             }
@@ -116,7 +123,7 @@ impl Reader {
     }
 
     /// The settings that may change while running.
-    pub(super) fn settings(&mut self, vars: SettingVars) -> Settings {
+    pub(super) fn settings(&mut self, vars: SettingVars, pace: PaceVars) -> Settings {
         let interval = self
             .take("REMEDIATION_INTERVAL", vars.remediation_interval)
             .0;
@@ -136,6 +143,25 @@ impl Reader {
             batches_per_cycle: self.take("REMEDIATION_BATCHES_PER_CYCLE", batches).0,
             batch_pause: Duration::from_millis(pause),
             max_poison_retries: self.take("MAX_POISON_RETRIES", vars.max_poison_retries).0,
+            adaptive: self.take("REPLAY_PACE", pace.replay_pace) == PaceName::Adaptive,
+            canary_size: self.take("REPLAY_CANARY_SIZE", pace.replay_canary_size).0,
+            observe: Duration::from_secs(
+                self.take("REPLAY_OBSERVE_SECONDS", pace.replay_observe_seconds)
+                    .0,
+            ),
+            max_bounce_ratio: self
+                .take("REPLAY_MAX_BOUNCE_RATIO", pace.replay_max_bounce_ratio)
+                .0,
+            target_max_depth: self
+                .optional("REPLAY_TARGET_MAX_DEPTH", pace.replay_target_max_depth)
+                .map(|depth| depth.0),
+            max_per_second: self
+                .take("REPLAY_MAX_PER_SECOND", pace.replay_max_per_second)
+                .0,
+            poison_guard: self
+                .take("POISON_GUARD_ENABLED", pace.poison_guard_enabled)
+                .0,
+            poison_max_ratio: self.take("POISON_MAX_RATIO", pace.poison_max_ratio).0,
         };
         if settings.max_poison_retries == 0 {
             self.warn(
@@ -145,41 +171,11 @@ impl Reader {
         settings
     }
 
-    /// The lists of the drain, which must be three different ones.
-    pub(super) fn lists(&mut self, vars: ListVars) -> Lists {
-        let lists = Lists {
-            source: self.take("ALERTER_DLQ_NAME", vars.alerter_dlq_name).0,
-            target: self.take("INGEST_QUEUE_NAME", vars.ingest_queue_name).0,
-            dead: self.take("DEAD_LETTER_QUEUE", vars.dead_letter_queue).0,
-        };
-        let pairs = [
-            (
-                "ALERTER_DLQ_NAME",
-                &lists.source,
-                "INGEST_QUEUE_NAME",
-                &lists.target,
-            ),
-            (
-                "ALERTER_DLQ_NAME",
-                &lists.source,
-                "DEAD_LETTER_QUEUE",
-                &lists.dead,
-            ),
-            (
-                "INGEST_QUEUE_NAME",
-                &lists.target,
-                "DEAD_LETTER_QUEUE",
-                &lists.dead,
-            ),
-        ];
-        for (one, name, other, same) in pairs {
-            if name == same {
-                self.problems.push(format!(
-                    "{one} and {other} are both {name:?}: expected two different lists"
-                ));
-            }
+    /// The adaptive pace recognises by their stamp what came back.
+    pub(super) fn stamp_for_pace(&mut self, settings: &Settings, stamp: bool) {
+        if settings.adaptive && !stamp {
+            self.problems.push("REPLAY_PACE: \"adaptive\" needs REPLAY_STAMP=true: without a stamp nobody can tell which replays came back".into());
         }
-        lists
     }
 
     /// The two ports, which must differ unless any will do.
@@ -362,9 +358,11 @@ impl Reader {
     }
 
     /// Lists of a cluster must leave room for what goes with them.
-    pub(super) fn cluster_lists(&mut self, redis: &LinkConfig, lists: &Lists) {
-        if let Err(problem) = Queue::new(redis.clone(), lists.clone()) {
-            self.problems.push(problem.to_string());
+    pub(super) fn cluster_lists(&mut self, redis: &LinkConfig, sources: &[SourceConfig]) {
+        for source in sources {
+            if let Err(problem) = Queue::new(redis.clone(), source.lists.clone()) {
+                self.problems.push(problem.to_string());
+            }
         }
     }
 
@@ -377,11 +375,16 @@ impl Reader {
             return Err(Problems(self.problems));
         }
         let effective = variables::all().map(|variable| Effective {
-            name: variable.name,
+            name: variable.name.to_owned(),
             shown: self.shown.get(variable.name).cloned().unwrap_or_default(),
             from_environment: self.set.contains_key(variable.name),
         });
-        let effective = effective.collect();
+        let of_sources = self.of_sources.iter().map(|(name, text)| Effective {
+            name: name.clone(),
+            shown: text.clone(),
+            from_environment: true,
+        });
+        let effective = effective.chain(of_sources).collect();
         Ok((self.warnings, effective))
     }
 }

@@ -8,9 +8,13 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::value::{
-    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, Port, RedisUrl, Text, Whole,
+    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio, RedisUrl,
+    Text, Whole,
 };
-use crate::settings::{BatchPause, BatchSize, BatchesPerCycle, Interval, MaxPoisonRetries};
+use crate::settings::{
+    BatchPause, BatchSize, BatchesPerCycle, CanarySize, Interval, MaxPerSecond, MaxPoisonRetries,
+    Observe, TargetMaxDepth,
+};
 
 #[derive(Deserialize)]
 pub(super) struct SettingVars {
@@ -23,17 +27,31 @@ pub(super) struct SettingVars {
 }
 
 #[derive(Deserialize)]
+pub(super) struct PaceVars {
+    pub(super) replay_pace: Field<PaceName>,
+    pub(super) replay_canary_size: Field<CanarySize>,
+    pub(super) replay_observe_seconds: Field<Observe>,
+    pub(super) replay_max_bounce_ratio: Field<Ratio>,
+    pub(super) replay_target_max_depth: Option<Field<TargetMaxDepth>>,
+    pub(super) replay_max_per_second: Field<MaxPerSecond>,
+    pub(super) poison_guard_enabled: Field<Flag>,
+    pub(super) poison_max_ratio: Field<Ratio>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct FixedVars {
     pub(super) remediation_batch_max_bytes: Field<Whole<1, 536_870_912>>,
     pub(super) replay_stamp: Field<Flag>,
     pub(super) replay_required_fields: Option<Field<Names>>,
     pub(super) dynamic_config_enabled: Field<Flag>,
-    pub(super) alert_queue_name: Field<Text>,
-    pub(super) moog_dlq_name: Field<Text>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct ListVars {
+    pub(super) alert_queue_name: Field<Text>,
+    pub(super) moog_dlq_name: Field<Text>,
+    pub(super) remediation_moog_enabled: Field<Flag>,
+    pub(super) remediation_sources: Option<Field<Names>>,
     pub(super) alerter_dlq_name: Field<Text>,
     pub(super) ingest_queue_name: Field<Text>,
     pub(super) dead_letter_queue: Field<Text>,

@@ -68,6 +68,44 @@ impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
     }
 }
 
+/// A share from none to all.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratio(pub f64);
+
+impl Value for Ratio {
+    fn expected() -> String {
+        "a ratio from 0 to 1".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let ratio = text.parse().ok()?;
+        (0.0..=1.0).contains(&ratio).then_some(Self(ratio))
+    }
+}
+
+/// How much is replayed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaceName {
+    /// Batches and rate as configured.
+    Fixed,
+    /// As much as the pipeline is seen to take.
+    Adaptive,
+}
+
+impl Value for PaceName {
+    fn expected() -> String {
+        "fixed or adaptive".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "fixed" => Some(Self::Fixed),
+            "adaptive" => Some(Self::Adaptive),
+            _ => None,
+        }
+    }
+}
+
 /// A TCP port; 0 takes any free one.
 #[derive(Clone, Copy, Debug)]
 pub struct Port(pub u16);

@@ -81,6 +81,66 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Pace",
+        variables: &[
+            var(
+                "REPLAY_PACE",
+                "fixed",
+                "fixed: batches as configured; adaptive: batch after batch, as many as the pipeline is seen to take",
+            ),
+            var(
+                "REPLAY_CANARY_SIZE",
+                "10",
+                "messages in the first batch after a gate has opened, in the adaptive pace",
+            ),
+            var(
+                "REPLAY_OBSERVE_SECONDS",
+                "2",
+                "seconds that replays may take to come back before they count as gone through, in the adaptive pace",
+            ),
+            var(
+                "REPLAY_MAX_BOUNCE_RATIO",
+                "0.1",
+                "share of replays that may come back before the adaptive pace slows down, from 0 to 1",
+            ),
+            var(
+                "REPLAY_TARGET_MAX_DEPTH",
+                "",
+                "depth above which a replay does not lift its target; 0 = no limit; without it none in the fixed pace and 1000 in the adaptive one",
+            ),
+            var(
+                "REPLAY_MAX_PER_SECOND",
+                "0",
+                "replays a second, at most, over all batches of a source; 0 = no limit",
+            ),
+            var(
+                "POISON_GUARD_ENABLED",
+                "true",
+                "false: park messages however many of a batch have used up their retries",
+            ),
+            var(
+                "POISON_MAX_RATIO",
+                "0.5",
+                "share of at least 20 messages that may have used up their retries before none is parked, from 0 to 1",
+            ),
+        ],
+    },
+    Group {
+        title: "Sources",
+        variables: &[
+            var(
+                "REMEDIATION_MOOG_ENABLED",
+                "false",
+                "true: bring the forwarder's dead letters back to the alert queue too",
+            ),
+            var(
+                "REMEDIATION_SOURCES",
+                "",
+                "names of further sources, separated by commas; each has variables SOURCE_<NAME>_DLQ and so on",
+            ),
+        ],
+    },
+    Group {
         title: "Queues",
         variables: &[
             var(
@@ -101,12 +161,12 @@ pub const GROUPS: &[Group] = &[
             var(
                 "ALERT_QUEUE_NAME",
                 "mutt:alert_queue",
-                "list between alerter and forwarder; its depth is shown",
+                "list between alerter and forwarder; nothing is replayed while it is too deep",
             ),
             var(
                 "MOOG_DLQ_NAME",
                 "mutt:dlq:moog",
-                "the forwarder's dead letter list; its depth is shown",
+                "the forwarder's dead letter list; see REMEDIATION_MOOG_ENABLED",
             ),
         ],
     },

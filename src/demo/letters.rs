@@ -250,11 +250,10 @@ mod tests {
     #[test]
     fn each_kind_meets_its_fate() {
         let rules = Rules {
-            max_poison_retries: 3,
-            stamp: true,
             required_fields: ["hostname", "timestamp", "message"]
                 .map(str::to_owned)
                 .to_vec(),
+            ..Rules::alerter()
         };
         for letter in make(100) {
             let verdict = classify(&Entry(letter.bytes.clone()), &rules).disposition;

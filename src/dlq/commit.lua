@@ -7,10 +7,12 @@
 --         'compare': each entry follows, and is compared byte for byte;
 --         'digest': the one entry is so large that it had better not travel again
 -- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list
--- ARGV from 3: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
+-- ARGV[3] the depth above which KEYS[2] must not be lifted; 0 = none
+-- ARGV from 4: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
--- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw.
+-- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw, or {-2} when KEYS[2]
+-- would be lifted too high.
 --
 -- Why no message can be lost, doubled or swapped:
 --  * Redis runs a script alone and as a whole. A caller that dies, is cut off or waits in vain
@@ -48,9 +50,9 @@ end
 -- Strings are what costs time here: each entry that becomes one in this script is hashed whole.
 if ARGV[1] == 'digest' then
   local entry = redis.call('LINDEX', KEYS[1], -1)
-  if not entry or redis.sha1hex(entry) ~= ARGV[3] then return { -1 } end
+  if not entry or redis.sha1hex(entry) ~= ARGV[4] then return { -1 } end
   local pieces, at = {}, 0
-  for i = 4, #ARGV, 3 do
+  for i = 5, #ARGV, 3 do
     pieces[#pieces + 1] = entry:sub(at + 1, tonumber(ARGV[i]))
     pieces[#pieces + 1] = ARGV[i + 2]
     at = tonumber(ARGV[i + 1])
@@ -61,10 +63,15 @@ else
   local tail = redis.call('LRANGE', KEYS[1], -count, -1)
   if #tail ~= count then return { -1 } end
   for i = 1, count do
-    local entry, body = ARGV[1 + i * 2], ARGV[2 + i * 2]
+    local entry, body = ARGV[2 + i * 2], ARGV[3 + i * 2]
     if tail[count + 1 - i] ~= entry then return { -1 } end
     plan(i, body == '' and entry or body)
   end
+end
+
+local ceiling = tonumber(ARGV[3])
+if ceiling > 0 and #replays > 0 and redis.call('LLEN', KEYS[2]) + #replays > ceiling then
+  return { -2 }
 end
 
 -- unpack fails above some 8,000 values.

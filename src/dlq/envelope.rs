@@ -26,49 +26,97 @@ pub const REMEDIATION_REASON: &str = "_remediation_reason";
 /// Unix seconds of the parking.
 pub const REMEDIATION_DEAD_AT: &str = "_remediation_dead_at";
 
+/// The counters that matter to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// The largest of these tells how often a message has failed.
+    pub poison: Vec<String>,
+    /// These become 0 on replay where they are present.
+    pub reset: Vec<String>,
+}
+
+impl Fields {
+    /// Those of the alerter's dead letters.
+    #[must_use]
+    pub fn alerter() -> Self {
+        Self {
+            poison: vec![MOOG_RETRY_COUNT.into(), REMEDIATION_COUNT.into()],
+            reset: vec![RETRY_COUNT.into()],
+        }
+    }
+
+    /// Those of the forwarder's dead letters, whose own count is above its limit by construction.
+    #[must_use]
+    pub fn moog() -> Self {
+        Self {
+            poison: vec![REMEDIATION_COUNT.into()],
+            reset: vec![MOOG_RETRY_COUNT.into()],
+        }
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &String> {
+        self.poison.iter().chain(&self.reset)
+    }
+}
+
 /// A message that is a JSON object with sound counters.
 #[derive(Clone, Debug)]
 pub struct Envelope<'a> {
     members: Members<'a>,
-    moog_retry_count: u64,
+    fields: &'a Fields,
+    retries: u64,
     remediation_count: u64,
 }
 
 /// The bytes are no JSON object, or a counter is no non-negative integer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not JSON, not an object, or not UTF-8.
     #[error("not a JSON object")]
     NotAnObject,
     /// The counter of this name is a string, a float, negative or otherwise no count.
     #[error("{0} is not a non-negative integer")]
-    BadCounter(&'static str),
+    BadCounter(String),
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a message.
+    /// Reads a message of a source with these counters.
     ///
     /// # Errors
     /// [`Malformed`] says what is wrong with it; the bytes are never changed.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn read(bytes: &'a [u8], fields: &'a Fields) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotAnObject)?;
         let mut json = serde_json::Deserializer::from_str(text);
         let mut members = json
-            .deserialize_map(MembersVisitor)
+            .deserialize_map(MembersVisitor(fields))
             .map_err(|_| Malformed::NotAnObject)?;
         json.end().map_err(|_| Malformed::NotAnObject)?;
         members.locate(text);
+        for reset in &fields.reset {
+            members.count(reset)?;
+        }
+        let mut retries = 0;
+        for poison in &fields.poison {
+            retries = retries.max(members.count(poison)?.unwrap_or(0));
+        }
         Ok(Self {
-            moog_retry_count: members.count(MOOG_RETRY_COUNT)?.unwrap_or(0),
             remediation_count: members.count(REMEDIATION_COUNT)?.unwrap_or(0),
-            members: members.check_count(RETRY_COUNT)?,
+            retries,
+            fields,
+            members,
         })
     }
 
-    /// How often this message has failed: the larger of the forwarder's count and ours.
+    /// How often this message has failed: the largest of the counts that matter.
     #[must_use]
     pub fn retries(&self) -> u64 {
-        self.moog_retry_count.max(self.remediation_count)
+        self.retries
+    }
+
+    /// Unix seconds of the last replay, if there was one.
+    #[must_use]
+    pub fn replayed_at(&self) -> Option<i64> {
+        unix_seconds(self.members.last(REMEDIATION_AT)?)
     }
 
     /// Replays by this worker so far.
@@ -93,9 +141,8 @@ impl<'a> Envelope<'a> {
     /// Unix seconds since when this message has been around: the last replay, else its timestamp.
     #[must_use]
     pub fn since(&self) -> Option<i64> {
-        [REMEDIATION_AT, "timestamp"]
-            .iter()
-            .find_map(|name| unix_seconds(self.members.last(name)?))
+        let timestamp = || unix_seconds(self.members.last("timestamp")?);
+        self.replayed_at().or_else(timestamp)
     }
 
     /// What turns the message into one that goes back to work: counted, dated, with the alerter's
@@ -107,7 +154,9 @@ impl<'a> Envelope<'a> {
             (REMEDIATION_COUNT, count.to_string()),
             (REMEDIATION_AT, now.to_string()),
         ]);
-        edits.extend(self.members.replace(RETRY_COUNT, "0"));
+        for reset in &self.fields.reset {
+            edits.extend(self.members.replace(reset, "0"));
+        }
         edits.sort_unstable_by_key(|edit| edit.range.start);
         edits
     }
@@ -158,15 +207,15 @@ struct Members<'a> {
 
 #[derive(Clone, Debug)]
 struct Member<'a> {
-    name: &'static str,
+    /// Index of its name.
+    name: usize,
     raw: &'a str,
     range: Range<usize>,
 }
 
-/// The members whose values are looked at; all others are only skipped over.
-const LOOKED_AT: [&str; 8] = [
-    RETRY_COUNT,
-    MOOG_RETRY_COUNT,
+/// The members whose values are looked at, besides a source's counters; all others are only skipped
+/// over.
+const LOOKED_AT: [&str; 6] = [
     REMEDIATION_COUNT,
     REMEDIATION_AT,
     REMEDIATION_REASON,
@@ -187,9 +236,13 @@ impl<'a> Members<'a> {
         self.close = text.rfind('}').unwrap_or(text.len());
     }
 
+    fn named(&self, name: &str) -> impl DoubleEndedIterator<Item = &Member<'a>> {
+        let known = self.known.iter();
+        known.filter(move |member| self.names[member.name] == name)
+    }
+
     fn replace(&self, name: &str, value: &str) -> impl Iterator<Item = Edit> {
-        let found = self.known.iter().filter(move |member| member.name == name);
-        found.map(|member| Edit {
+        self.named(name).map(|member| Edit {
             range: member.range.clone(),
             text: value.to_owned(),
         })
@@ -197,30 +250,24 @@ impl<'a> Members<'a> {
 
     /// The value that counts when a name appears more than once: the last, as in Python.
     fn last(&self, name: &str) -> Option<&'a str> {
-        let found = self.known.iter().rev().find(|member| member.name == name);
-        found.map(|member| member.raw)
+        self.named(name).next_back().map(|member| member.raw)
     }
 
-    fn count(&self, name: &'static str) -> Result<Option<u64>, Malformed> {
+    fn count(&self, name: &str) -> Result<Option<u64>, Malformed> {
         let Some(raw) = self.last(name) else {
             return Ok(None);
         };
         if !raw.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Malformed::BadCounter(name));
+            return Err(Malformed::BadCounter(name.to_owned()));
         }
         // Only digits: what does not fit is larger than any limit.
         Ok(Some(raw.parse().unwrap_or(u64::MAX)))
     }
-
-    fn check_count(self, name: &'static str) -> Result<Self, Malformed> {
-        self.count(name)?;
-        Ok(self)
-    }
 }
 
-struct MembersVisitor;
+struct MembersVisitor<'f>(&'f Fields);
 
-impl<'de> Visitor<'de> for MembersVisitor {
+impl<'de> Visitor<'de> for MembersVisitor<'_> {
     type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,15 +282,14 @@ impl<'de> Visitor<'de> for MembersVisitor {
         };
         // The key is compared decoded: "_retry\u005fcount" is the same member to every reader.
         while let Some(Key(key)) = map.next_key()? {
-            match LOOKED_AT.iter().find(|name| **name == key) {
-                Some(name) => members.known.push(Member {
-                    name,
+            if LOOKED_AT.contains(&&*key) || self.0.counters().any(|name| *name == key) {
+                members.known.push(Member {
+                    name: members.names.len(),
                     raw: map.next_value::<&RawValue>()?.get(),
                     range: 0..0,
-                }),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                });
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
             members.names.push(key);
         }

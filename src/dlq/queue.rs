@@ -121,9 +121,22 @@ impl Queue {
     /// [`Error::Commit`]. The outcome is unknown then; the next [`finish`](Self::finish) and peek
     /// show it.
     pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+        self.commit_below(transfers, 0).await
+    }
+
+    /// As [`commit`](Self::commit), unless that would lift the target above this depth; 0 is no
+    /// limit.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn commit_below(
+        &mut self,
+        transfers: &[Transfer],
+        ceiling: u64,
+    ) -> Result<Committed, Error> {
         match self {
-            Self::Together(queue) => queue.commit(transfers).await,
-            Self::Spread(queue) => queue.commit(transfers).await,
+            Self::Together(queue) => queue.commit(transfers, ceiling).await,
+            Self::Spread(queue) => queue.commit(transfers, ceiling).await,
         }
     }
 }

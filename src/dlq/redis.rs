@@ -153,18 +153,23 @@ impl Queue {
     /// Moves all of the transfers, which must be the oldest entries of the source, or none.
     ///
     /// While nothing has touched the source since the peek, Redis need not compare the entries;
-    /// otherwise (new dead letters on the left are enough) it does.
+    /// otherwise (new dead letters on the left are enough) it does. Nothing is moved if the target
+    /// would be deeper than `ceiling` then; 0 is no limit.
     ///
     /// # Errors
     /// [`Error::Commit`]. After a timeout or a broken connection the batch may have been moved or
     /// not; each message is in exactly one list all the same, and the next peek shows which.
-    pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
+    pub async fn commit(
+        &mut self,
+        transfers: &[Transfer],
+        ceiling: u64,
+    ) -> Result<Committed, Error> {
         self.unreplicated = self.link.waits();
         let answer = match transfers {
-            [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one).await,
-            _ => match self.commit_watched(transfers).await.transpose() {
+            [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one, ceiling).await,
+            _ => match self.commit_watched(transfers, ceiling).await.transpose() {
                 Some(answer) => answer,
-                None => self.commit_comparing(transfers).await,
+                None => self.commit_comparing(transfers, ceiling).await,
             },
         };
 
@@ -349,7 +354,7 @@ impl Queue {
     async fn watch_and_read(&mut self, limits: Limits) -> Result<Piece, link::Error> {
         let mut pipeline = Pipeline::with_capacity(8);
         pipeline.cmd("WATCH").arg(&self.lists.source);
-        pipeline.add_command(self.settle_command([0, 0], [&[], &[]]));
+        pipeline.add_command(self.settle_command([0, 0], [&[], &[]], 1));
         self.add_piece(&mut pipeline, 0, limits);
         let mut answers = self.link.call_raw(&pipeline).await?.into_iter();
         self.line = Line::Watching(self.link.opened());
@@ -415,6 +420,7 @@ impl Queue {
     async fn commit_watched(
         &mut self,
         transfers: &[Transfer],
+        ceiling: u64,
     ) -> Result<Option<Vec<Value>>, link::Error> {
         let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
             return Ok(None);
@@ -444,7 +450,7 @@ impl Queue {
         }
         pipeline.add_command(no_trim(&self.lists.source)).ignore();
         let ends = [oldest, youngest].map(|end| &end.entry.0[..]);
-        pipeline.add_command(self.settle_command(counts, ends));
+        pipeline.add_command(self.settle_command(counts, ends, ceiling));
         pipeline.cmd("EXEC");
         match self.link.call_raw(&pipeline).await?.pop() {
             // The source was touched.
@@ -455,6 +461,9 @@ impl Queue {
                     return Ok(Some(answer));
                 }
                 // The pushes were taken back.
+                Some(Value::Array(why)) if why.last() == Some(&Value::BulkString(FULL.into())) => {
+                    return Ok(Some(vec![Value::Int(-2)]));
+                }
                 Some(Value::Array(why)) => tracing::debug!(?why, "transaction undone"),
                 end => {
                     // The script that trims or undoes did not run: never again in this way.
@@ -473,10 +482,10 @@ impl Queue {
         Ok(None)
     }
 
-    fn settle_command(&self, pushed: [usize; 2], ends: [&[u8]; 2]) -> Cmd {
+    fn settle_command(&self, pushed: [usize; 2], ends: [&[u8]; 2], ceiling: u64) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command.arg(SETTLE).arg(3).arg(&self.lists.keys()[..]);
-        command.arg(&pushed).arg(&ends[..]);
+        command.arg(&pushed).arg(&ends[..]).arg(ceiling);
         command
     }
 
@@ -491,15 +500,20 @@ impl Queue {
     async fn commit_comparing(
         &mut self,
         transfers: &[Transfer],
+        ceiling: u64,
     ) -> Result<Vec<Value>, link::Error> {
         self.check_loadable().await?;
         let pairs = transfers.iter().flat_map(entry_and_body);
-        let command = self.commit_command("compare", transfers, pairs);
+        let command = self.commit_command("compare", transfers, ceiling, pairs);
         COMMIT.call(&mut self.link, &command).await
     }
 
     /// The commit of one entry that is too large to be sent around once or twice more.
-    async fn commit_by_digest(&mut self, transfer: &Transfer) -> Result<Vec<Value>, link::Error> {
+    async fn commit_by_digest(
+        &mut self,
+        transfer: &Transfer,
+        ceiling: u64,
+    ) -> Result<Vec<Value>, link::Error> {
         self.leave_transaction().await;
         self.check_loadable().await?;
         let digest = sha1_smol::Sha1::from(&transfer.entry.0).hexdigest();
@@ -509,7 +523,8 @@ impl Queue {
         });
         let texts = std::iter::once(digest).chain(edits);
         let arguments = texts.map(|text| text.into_bytes().into());
-        let command = self.commit_command("digest", std::slice::from_ref(transfer), arguments);
+        let transfers = std::slice::from_ref(transfer);
+        let command = self.commit_command("digest", transfers, ceiling, arguments);
         COMMIT.call(&mut self.link, &command).await
     }
 
@@ -517,6 +532,7 @@ impl Queue {
         &self,
         mode: &str,
         transfers: &[Transfer],
+        ceiling: u64,
         arguments: impl Iterator<Item = Cow<'a, [u8]>>,
     ) -> Cmd {
         let flag = |transfer: &Transfer| match transfer.disposition {
@@ -525,7 +541,7 @@ impl Queue {
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
         let mut command = COMMIT.command(&self.lists.keys());
-        command.arg(mode).arg(flags);
+        command.arg(mode).arg(flags).arg(ceiling);
         for argument in arguments {
             command.arg(&*argument);
         }
@@ -649,6 +665,7 @@ fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
 fn committed(answer: &[Value]) -> Result<Committed, link::Error> {
     match *answer {
         [Value::Int(-1)] => Ok(Committed::Conflict),
+        [Value::Int(-2)] => Ok(Committed::Full),
         [Value::Int(replayed), Value::Int(dead)] => Ok(Committed::Moved {
             replayed: u64::try_from(replayed).map_err(|_| unexpected("commit"))?,
             dead: u64::try_from(dead).map_err(|_| unexpected("commit"))?,
@@ -666,6 +683,8 @@ fn unexpected(script: &str) -> link::Error {
 
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
+/// Why it took the pushes back when the target would have become too deep.
+const FULL: &[u8] = b"FULL";
 /// Sent whole, so that its absence cannot break a transaction in the middle.
 const SETTLE: &str = include_str!("settle.lua");
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));

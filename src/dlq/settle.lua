@@ -4,7 +4,9 @@
 -- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
 -- ARGV[1] and ARGV[2] how many entries the transaction has pushed to KEYS[2] and to KEYS[3]
 -- ARGV[3] and ARGV[4] the oldest and the youngest entry of the batch
--- Returns {replayed, dead}, or {-1, why} when it has taken the pushes back.
+-- ARGV[5] the depth above which KEYS[2] must not be lifted; 0 = none
+-- Returns {replayed, dead}, or {-1, why} when it has taken the pushes back; the why is FULL when
+-- KEYS[2] would have been lifted too high.
 --
 -- It runs as WATCH source, this with nothing pushed, peek, MULTI, LPUSH of the new bytes, this,
 -- EXEC. Pushing natively matters: each string that reaches a script costs Redis more than the push.
@@ -52,6 +54,12 @@ end
 local oldest, youngest = ask('LINDEX', KEYS[1], -1), ask('LINDEX', KEYS[1], -math.max(count, 1))
 if not refusal and count > 0 and (oldest ~= ARGV[3] or youngest ~= ARGV[4]) then
   refusal = 'the ends of the batch are others'
+end
+
+local ceiling = tonumber(ARGV[5])
+if not refusal and ceiling > 0 then
+  local depth = ask('LLEN', KEYS[2])
+  if depth and pushed[2] > 0 and depth > ceiling then refusal = 'FULL' end
 end
 
 if refusal then

@@ -79,6 +79,7 @@ enum Pushed {
     Done,
     Known(String),
     Old(String),
+    Full,
 }
 
 /// What a record at the target says of a batch.
@@ -171,12 +172,20 @@ impl Queue {
     /// # Errors
     /// [`Error::Commit`]. The batch may have been moved, not moved, or begun; the next
     /// [`finish`](Self::finish) shows which.
-    pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
-        let committed = self.push_and_trim(transfers).await;
+    pub async fn commit(
+        &mut self,
+        transfers: &[Transfer],
+        ceiling: u64,
+    ) -> Result<Committed, Error> {
+        let committed = self.push_and_trim(transfers, ceiling).await;
         committed.map_err(|source| self.commit_error(source))
     }
 
-    async fn push_and_trim(&mut self, transfers: &[Transfer]) -> Result<Committed, link::Error> {
+    async fn push_and_trim(
+        &mut self,
+        transfers: &[Transfer],
+        ceiling: u64,
+    ) -> Result<Committed, link::Error> {
         let number = self.number.clone();
         let record = Record::of(transfers);
         let text = serde_json::to_string(&record)
@@ -190,8 +199,10 @@ impl Queue {
         let replays = transfers
             .iter()
             .filter(|transfer| transfer.disposition == Disposition::Replay);
-        match self.target.push(&number, &text, replays).await? {
+        match self.target.push(&number, &text, ceiling, replays).await? {
             Pushed::Done => {}
+            // The first push decides, so nothing was written.
+            Pushed::Full => return Ok(Committed::Full),
             // Somebody else's batch; it is finished before the next peek.
             Pushed::Known(_) => return Ok(Committed::Conflict),
             Pushed::Old(newest) => {
@@ -323,10 +334,11 @@ impl Queue {
         if !record.edits.is_empty() {
             match self
                 .dead
-                .push(number, &parked, dead.iter().copied())
+                .push(number, &parked, 0, dead.iter().copied())
                 .await?
             {
                 Pushed::Done => {}
+                Pushed::Full => return Err(unexpected("push")),
                 // What was pushed then is what may be trimmed now.
                 Pushed::Known(pushed) => parked = pushed,
                 // Not pushed, so it must not be trimmed either.
@@ -393,16 +405,18 @@ impl Place {
         &mut self,
         number: &str,
         record: &str,
+        ceiling: u64,
         transfers: impl Iterator<Item = &'a Transfer>,
     ) -> Result<Pushed, link::Error> {
         let mut command: Cmd = PUSH.command(&[&self.list, &self.records]);
-        command.arg(number).arg(record);
+        command.arg(number).arg(record).arg(ceiling);
         for transfer in transfers {
             command.arg(transfer);
         }
         let answer: Vec<String> = PUSH.call(&mut self.link, &command).await?;
         match &answer[..] {
             [word] if word == "pushed" => Ok(Pushed::Done),
+            [word] if word == "full" => Ok(Pushed::Full),
             [word, record] if word == "known" => Ok(Pushed::Known(record.clone())),
             [word, newest] if word == "old" => Ok(Pushed::Old(newest.clone())),
             _ => Err(unexpected("push")),

@@ -1,6 +1,6 @@
 //! The verdict on one entry. Pure: bytes and rules in, disposition out.
 
-use crate::dlq::envelope::Envelope;
+use crate::dlq::envelope::{Envelope, Fields};
 use crate::dlq::{Disposition, Entry, Reason};
 
 /// What decides between replay and parking.
@@ -12,6 +12,21 @@ pub struct Rules {
     pub stamp: bool,
     /// Top-level fields without which the alerter discards a message; such a message is parked.
     pub required_fields: Vec<String>,
+    /// The counters of the source.
+    pub fields: Fields,
+}
+
+impl Rules {
+    /// Those of the alerter's dead letters by default.
+    #[must_use]
+    pub fn alerter() -> Self {
+        Self {
+            max_poison_retries: 3,
+            stamp: true,
+            required_fields: vec![],
+            fields: Fields::alerter(),
+        }
+    }
 }
 
 /// The verdict, and the message as it was read where it could be.
@@ -25,8 +40,8 @@ pub struct Classified<'a> {
 
 /// Decides what is to happen to an entry.
 #[must_use]
-pub fn classify<'a>(entry: &'a Entry, rules: &Rules) -> Classified<'a> {
-    let Ok(envelope) = Envelope::read(&entry.0) else {
+pub fn classify<'a>(entry: &'a Entry, rules: &'a Rules) -> Classified<'a> {
+    let Ok(envelope) = Envelope::read(&entry.0, &rules.fields) else {
         return Classified {
             disposition: Disposition::Dead(Reason::Malformed),
             envelope: None,
@@ -50,12 +65,7 @@ mod tests {
     use super::*;
 
     fn verdict(bytes: &[u8]) -> Disposition {
-        let rules = Rules {
-            max_poison_retries: 3,
-            stamp: true,
-            required_fields: vec![],
-        };
-        classify(&Entry(bytes.to_vec()), &rules).disposition
+        classify(&Entry(bytes.to_vec()), &Rules::alerter()).disposition
     }
 
     #[test]
@@ -77,6 +87,28 @@ mod tests {
     #[test]
     fn the_alerters_own_count_never_parks_a_message() {
         assert_eq!(verdict(br#"{"_retry_count":400}"#), Disposition::Replay);
+    }
+
+    #[test]
+    fn the_forwarders_own_count_never_parks_its_dead_letters() {
+        let rules = Rules {
+            fields: Fields::moog(),
+            ..Rules::alerter()
+        };
+        let verdict = |bytes: &[u8]| classify(&Entry(bytes.to_vec()), &rules).disposition;
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":6,"_retry_count":"x"}"#),
+            Disposition::Replay
+        );
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":6,"_remediation_count":3}"#),
+            Disposition::Dead(Reason::RetriesExhausted)
+        );
+        assert_eq!(
+            verdict(br#"{"_moog_retry_count":"6"}"#),
+            Disposition::Dead(Reason::Malformed),
+            "it is reset, so it must be a count"
+        );
     }
 
     #[test]
@@ -144,8 +176,7 @@ mod tests {
     fn a_limit_of_zero_parks_everything() {
         let rules = Rules {
             max_poison_retries: 0,
-            stamp: true,
-            required_fields: vec![],
+            ..Rules::alerter()
         };
         assert_eq!(
             classify(&Entry(b"{}".to_vec()), &rules).disposition,
@@ -156,9 +187,8 @@ mod tests {
     #[test]
     fn a_message_that_the_alerter_would_discard_is_parked_where_the_fields_are_named() {
         let rules = Rules {
-            max_poison_retries: 3,
-            stamp: true,
             required_fields: vec!["hostname".into(), "message".into()],
+            ..Rules::alerter()
         };
         let verdict = |bytes: &[u8]| classify(&Entry(bytes.to_vec()), &rules).disposition;
         assert_eq!(

@@ -70,7 +70,7 @@ mod tests {
             batch_size,
             batches_per_cycle,
             batch_pause: Duration::from_millis(100),
-            max_poison_retries: 3,
+            ..crate::config::Config::load([]).expect("valid").settings
         }
     }
 

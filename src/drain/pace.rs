@@ -9,11 +9,11 @@
 //! one after the other as the target goes down. Too many bounces halve the size; at the canary's
 //! size they shut the gate for a pause that grows with each trial that fails.
 //!
-//! A message that has come back while the others did not is a *suspect*: it says something about
-//! itself. When it comes back again that is no bounce.
+//! A message that has come back while most of those replayed with it did not is a *suspect*: it
+//! says something about itself. When it comes back again, that is not counted.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::gate::{Gate, Shut};
@@ -34,7 +34,7 @@ const SLICE: f64 = 0.1;
 const PATIENCE: u32 = 4;
 /// Batches that may lie in the target beyond its level, so that it does not run dry.
 const AHEAD: u64 = 2;
-/// Good times that are remembered.
+/// Good times longer ago that are remembered.
 const TIMES: usize = 32;
 /// Seconds with replays that are remembered.
 const SECONDS: usize = 600;
@@ -81,6 +81,8 @@ pub struct View {
     pub alert_warn: u64,
     /// The replay target is that queue.
     pub target_is_alert_queue: bool,
+    /// It was looked at now; otherwise just before, and more room may have come since.
+    pub is_new: bool,
     /// When those messages were replayed that have arrived in the source since the last view.
     pub came_back: Vec<i64>,
 }
@@ -139,16 +141,16 @@ pub struct Memory {
     free_at: Duration,
     /// Depth of the target when the last batch had gone through.
     level: u64,
-    /// When replays went well, in Unix seconds, oldest first.
-    good: VecDeque<Range<i64>>,
+    /// From when to when replays went well before the cohorts, in Unix seconds, oldest first.
+    good: VecDeque<RangeInclusive<i64>>,
+    /// Whether the cohort before the cohorts went well.
+    was_good: bool,
 }
 
 /// A batch on its way through the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
-    /// The second of its replays.
-    second: i64,
-    /// How many of them tell something.
+    /// How many of its replays tell something.
     telling: u64,
     /// Depth of the target before it.
     before: u64,
@@ -169,8 +171,9 @@ struct Cohort {
     replayed: u64,
     /// How many of these came back.
     bounced: u64,
-    /// Suspects that have not come back yet.
+    /// Replays of suspects, and how many of these have not come back.
     suspects: u64,
+    away: u64,
 }
 
 impl Memory {
@@ -189,6 +192,7 @@ impl Memory {
             free_at: Duration::ZERO,
             level: 0,
             good: VecDeque::new(),
+            was_good: false,
         }
     }
 
@@ -236,34 +240,29 @@ impl Memory {
             let took = Duration::from_secs_f64(as_f64(replayed) / rate);
             self.free_at = self.free_at.max(view.now) + took;
         }
-        if !rules.adaptive {
-            return self;
-        }
-        let suspect = |at: &&i64| self.good.iter().any(|time| time.contains(*at));
-        let suspects = before.iter().filter(suspect).count() as u64;
+        let suspects = before.iter().filter(|at| self.is_suspect(**at)).count() as u64;
         if self
             .cohorts
             .back()
             .is_none_or(|last| last.second < view.second)
         {
+            self.remember_no_more_than(SECONDS - 1);
             self.cohorts.push_back(Cohort {
                 second: view.second,
                 replayed: 0,
                 bounced: 0,
                 suspects: 0,
+                away: 0,
             });
-        }
-        if self.cohorts.len() > SECONDS {
-            self.cohorts.pop_front();
         }
         if let Some(cohort) = self.cohorts.back_mut() {
             cohort.replayed += replayed - suspects;
             cohort.suspects += suspects;
+            cohort.away += suspects;
         }
         self.last = Some(view.now);
-        if self.on_trial || view.half_open || self.size < rules.batch_size {
+        if rules.adaptive && (self.on_trial || view.half_open || self.size < rules.batch_size) {
             self.round = Some(Round {
-                second: view.second,
                 telling: replayed - suspects,
                 before: view.target_depth,
                 low: replayed / 2,
@@ -273,6 +272,53 @@ impl Memory {
             });
         }
         self
+    }
+
+    /// Whether what was replayed in that second and came back did so while most did not.
+    #[must_use]
+    pub fn is_suspect(&self, second: i64) -> bool {
+        match self
+            .cohorts
+            .binary_search_by_key(&second, |cohort| cohort.second)
+        {
+            Ok(index) => self.went_well(index),
+            Err(_) => self.good.iter().any(|time| time.contains(&second)),
+        }
+    }
+
+    /// Whether most replays of a cohort and of those beside it did not come back. One of suspects
+    /// alone tells as much as those before it.
+    fn went_well(&self, index: usize) -> bool {
+        let told = self
+            .cohorts
+            .range(..=index)
+            .rposition(|cohort| cohort.replayed > 0);
+        let Some(index) = told else {
+            return self.was_good;
+        };
+        let beside = self
+            .cohorts
+            .range(index.saturating_sub(2)..(index + 3).min(self.cohorts.len()));
+        let (bounced, replayed) = sum(beside);
+        share(bounced, replayed) < MOST
+    }
+
+    /// Turns the oldest cohorts into times.
+    fn remember_no_more_than(&mut self, count: usize) {
+        while self.cohorts.len() > count {
+            let well = self.went_well(0);
+            let second = self.cohorts[0].second;
+            match self.good.back_mut() {
+                Some(time) if well && self.was_good => *time = *time.start()..=second,
+                _ if well => self.good.push_back(second..=second),
+                _ => {}
+            }
+            if self.good.len() > TIMES {
+                self.good.pop_front();
+            }
+            self.was_good = well;
+            self.cohorts.pop_front();
+        }
     }
 
     /// The gate was shut, or has just opened: the next batch is a canary.
@@ -287,15 +333,12 @@ impl Memory {
     /// as they are to be judged still.
     fn ratio_until(&self, second: i64) -> f64 {
         let judged = |cohort: &&Cohort| cohort.second > self.judged && cohort.second <= second;
-        let latest = self.cohorts.iter().rev().filter(judged).take(TOGETHER);
-        let (bounced, replayed) = latest.fold((0, 0), |(bounced, replayed), cohort| {
-            (bounced + cohort.bounced, replayed + cohort.replayed)
-        });
+        let (bounced, replayed) = sum(self.cohorts.iter().rev().filter(judged).take(TOGETHER));
         share(bounced, replayed.max(1)).min(1.0)
     }
 
-    /// Counts what came back, and draws the conclusion.
-    fn judge(&mut self, view: &View, rules: &PaceRules) {
+    /// Counts what came back. Returns the share of the replays that came back with it.
+    fn count(&mut self, view: &View) -> f64 {
         let mut ratio: f64 = 0.0;
         for at in &view.came_back {
             let Ok(index) = self
@@ -305,8 +348,8 @@ impl Memory {
                 continue;
             };
             let cohort = &mut self.cohorts[index];
-            if cohort.suspects > 0 {
-                cohort.suspects -= 1;
+            if cohort.away > 0 {
+                cohort.away -= 1;
                 continue;
             }
             cohort.bounced += 1;
@@ -314,12 +357,16 @@ impl Memory {
                 ratio = ratio.max(self.ratio_until(*at));
             }
         }
+        ratio
+    }
+
+    /// Draws the conclusion from what came back.
+    fn judge(&mut self, ratio: f64, view: &View, rules: &PaceRules) {
         if ratio <= rules.max_bounce_ratio {
             return;
         }
         // What is on its way still may come back, and says nothing about what comes next.
         self.judged = view.second;
-        self.end_good_time(view, rules);
         if self.size <= rules.canary_size {
             self.failed = self.failed.saturating_add(1);
             self.begin_anew(rules);
@@ -328,7 +375,6 @@ impl Memory {
             let half = if ratio < MOST { self.size / 2 } else { 0 };
             self.size = half.max(rules.canary_size);
             self.round = Some(Round {
-                second: view.second,
                 telling: 0,
                 before: view.target_depth,
                 low: self.size / 2,
@@ -339,25 +385,9 @@ impl Memory {
         }
     }
 
-    /// The times since the last good batch are in doubt.
-    fn end_good_time(&mut self, view: &View, rules: &PaceRules) {
-        let doubt = 2 * i64::try_from(rules.observe.as_secs())
-            .unwrap_or(STALE)
-            .max(1);
-        if let Some(time) = self.good.back_mut() {
-            time.end = time.end.min(view.second - doubt);
-        }
-    }
-
     /// Whether the last batch is known to have gone well; if not, when that will be seen.
     fn evidence(&mut self, view: &View, rules: &PaceRules) -> Result<(), Option<Duration>> {
         let Some(round) = &mut self.round else {
-            // Batches cruise: this time is good as long as nobody says otherwise.
-            if let Some(time) = self.good.back_mut()
-                && !self.on_trial
-            {
-                time.end = time.end.max(view.second);
-            }
             return Ok(());
         };
         if view.target_depth < round.least {
@@ -375,26 +405,12 @@ impl Memory {
         if view.now < good_at {
             return Err(Some(good_at));
         }
-        let Round {
-            second,
-            telling,
-            least,
-            ..
-        } = *round;
+        let Round { telling, least, .. } = *round;
         self.round = None;
         self.level = least;
         // A batch of suspects tells nothing, whatever becomes of it; nor does a mere pause.
         if telling == 0 || view.half_open {
             return Ok(());
-        }
-        if self.on_trial {
-            self.good.push_back(second..second);
-            if self.good.len() > TIMES {
-                self.good.pop_front();
-            }
-        }
-        if let Some(time) = self.good.back_mut() {
-            time.end = view.second;
         }
         self.size = if self.size < rules.canary_size {
             rules.canary_size
@@ -415,11 +431,9 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
     let full = view.alert_depth > view.alert_warn;
     let closed = view.shut.or(full.then_some(Shut::Backpressure));
     if !rules.adaptive {
-        // Should the pace become adaptive, nothing has been learnt.
-        memory = Memory {
-            free_at: memory.free_at,
-            ..Memory::new(view.second)
-        };
+        memory.count(view);
+        // Should the pace become adaptive, it begins with a canary.
+        (memory.size, memory.round, memory.paused_until) = (0, None, None);
         let decision = match closed {
             Some(why) => shut(why, None),
             None if view.half_open => {
@@ -433,13 +447,12 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
     let idle = memory.last.is_some_and(|last| last + FORGET < view.now);
     if memory.size == 0 || (idle && memory.round.is_none()) {
         memory.last = None;
-        memory.end_good_time(view, rules);
         memory.begin_anew(rules);
     }
     memory.size = memory.size.min(rules.batch_size);
-    memory.judge(view, rules);
+    let ratio = memory.count(view);
+    memory.judge(ratio, view, rules);
     if let Some(why) = closed {
-        memory.end_good_time(view, rules);
         memory.begin_anew(rules);
         return (memory, shut(why, None));
     }
@@ -530,6 +543,13 @@ fn wait(gate: Gate, what: Waiting, until: Option<Duration>) -> Decision {
 
 fn shut(why: Shut, until: Option<Duration>) -> Decision {
     wait(Gate::Shut(why), Waiting::Gate, until)
+}
+
+/// How many replays came back, and how many there were.
+fn sum<'a>(cohorts: impl Iterator<Item = &'a Cohort>) -> (u64, u64) {
+    cohorts.fold((0, 0), |(bounced, replayed), cohort| {
+        (bounced + cohort.bounced, replayed + cohort.replayed)
+    })
 }
 
 /// The pause after so many failed trials in a row.

@@ -1,19 +1,30 @@
 //! From verdicts to transfers. Pure, and accounts for every entry that was peeked.
 
 use super::classify::{Classified, Rules, classify};
-use crate::dlq::{Disposition, Entry, Transfer};
+use crate::dlq::{Disposition, Entry, Reason, Transfer};
 
 /// What a batch is to become.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// One transfer for each peeked entry, in the same order: oldest first.
     pub transfers: Vec<Transfer>,
+    /// When those that are replayed again were replayed last, in Unix seconds.
+    pub again: Vec<i64>,
+    /// When the oldest one was replayed last, if it is among them.
+    pub oldest_again: Option<i64>,
+    /// When those were replayed last that our own replays have used up, in Unix seconds.
+    pub used_up: Vec<i64>,
 }
 
 impl Plan {
     /// Adds the plan of the entries that follow.
     pub fn append(&mut self, mut next: Self) {
+        if self.transfers.is_empty() {
+            self.oldest_again = next.oldest_again;
+        }
         self.transfers.append(&mut next.transfers);
+        self.again.append(&mut next.again);
+        self.used_up.append(&mut next.used_up);
     }
 
     /// Number of entries with this disposition.
@@ -27,28 +38,42 @@ impl Plan {
 /// Plans a batch. `now` is in Unix seconds.
 #[must_use]
 pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
-    let transfers = entries
-        .into_iter()
-        .map(|entry| {
-            let Classified {
-                disposition,
-                envelope,
-            } = classify(&entry, rules);
-            let edits = match (envelope, disposition) {
-                (Some(envelope), Disposition::Replay) if rules.stamp => envelope.replay_stamp(now),
-                (Some(envelope), Disposition::Dead(reason)) if rules.stamp => {
-                    envelope.dead_stamp(reason.as_str(), now)
+    let mut plan = Plan::default();
+    for entry in entries {
+        let Classified {
+            disposition,
+            envelope,
+        } = classify(&entry, rules);
+        let mut edits = vec![];
+        if let Some(envelope) = &envelope {
+            let ours = envelope.remediation_count();
+            let replayed_at = envelope.replayed_at().filter(|_| ours > 0);
+            match disposition {
+                Disposition::Replay => {
+                    if plan.transfers.is_empty() {
+                        plan.oldest_again = replayed_at;
+                    }
+                    plan.again.extend(replayed_at);
                 }
-                _ => vec![],
-            };
-            Transfer {
-                entry,
-                edits,
-                disposition,
+                Disposition::Dead(Reason::RetriesExhausted) if ours >= rules.max_poison_retries => {
+                    plan.used_up.extend(replayed_at);
+                }
+                Disposition::Dead(_) => {}
             }
-        })
-        .collect();
-    Plan { transfers }
+            if rules.stamp {
+                edits = match disposition {
+                    Disposition::Replay => envelope.replay_stamp(now),
+                    Disposition::Dead(reason) => envelope.dead_stamp(reason.as_str(), now),
+                };
+            }
+        }
+        plan.transfers.push(Transfer {
+            entry,
+            edits,
+            disposition,
+        });
+    }
+    plan
 }
 
 /// Whether a plan is complete: every peeked entry has exactly one transfer, in the same order.
@@ -66,16 +91,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dlq::Reason;
-    use crate::dlq::envelope::Envelope;
+    use crate::dlq::envelope::{Envelope, Fields};
 
     const NOW: i64 = 1_790_000_000;
 
     fn rules(stamp: bool) -> Rules {
         Rules {
-            max_poison_retries: 3,
             stamp,
-            required_fields: vec![],
+            ..Rules::alerter()
         }
     }
 
@@ -219,6 +242,7 @@ mod tests {
             messages in prop::collection::vec(message(), 0..12),
             stamp: bool,
         ) {
+            let fields = Fields::alerter();
             let entries: Vec<Entry> = messages.into_iter().map(Entry).collect();
             let plan = plan(entries.clone(), &rules(stamp), NOW);
             prop_assert!(conserves(&entries, &plan));
@@ -230,8 +254,8 @@ mod tests {
                     continue;
                 }
                 prop_assert_eq!(without_stamps(before), without_stamps(after));
-                let read = Envelope::read(after).expect("stamped output is sound");
-                let was = Envelope::read(before).expect("it was sound");
+                let read = Envelope::read(after, &fields).expect("stamped output is sound");
+                let was = Envelope::read(before, &fields).expect("it was sound");
                 match transfer.disposition {
                     Disposition::Replay => {
                         prop_assert_eq!(read.remediation_count(), was.remediation_count() + 1);

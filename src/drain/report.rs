@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::gate::Shut;
 use crate::dlq::Disposition;
 use crate::health::Unhealthy;
 use crate::{dlq, link};
@@ -15,6 +16,10 @@ pub enum Ended {
     Empty,
     /// Moogsoft cannot take work; the queue was left alone.
     Unhealthy(Unhealthy),
+    /// Something else keeps the gate shut.
+    Held(Shut),
+    /// Room in the target, or the turn of the oldest message, did not come in time.
+    Waiting,
     /// Remediation is switched off.
     Disabled,
     /// Redis could not do its part.
@@ -27,10 +32,12 @@ pub enum Ended {
 
 impl Ended {
     /// Every outcome that is counted, for the closed label set.
-    pub const OUTCOMES: [&str; 6] = [
+    pub const OUTCOMES: [&str; 8] = [
         "drained",
         "empty",
         "unhealthy",
+        "held",
+        "waiting",
         "disabled",
         "redis_error",
         "conflict",
@@ -43,6 +50,8 @@ impl Ended {
             Self::Drained => "drained",
             Self::Empty => "empty",
             Self::Unhealthy(_) => "unhealthy",
+            Self::Held(_) => "held",
+            Self::Waiting => "waiting",
             Self::Disabled => "disabled",
             Self::RedisError(_) => "redis_error",
             Self::Conflict => "conflict",
@@ -110,6 +119,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unhealthy(cause) => write!(f, "unhealthy: {cause}"),
+            Self::Held(why) => write!(f, "held: {}", why.as_str()),
             Self::RedisError(reason) => write!(f, "redis_error: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
             other => f.write_str(other.outcome().unwrap_or_default()),

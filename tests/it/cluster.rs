@@ -124,11 +124,7 @@ fn waiting_queue(cluster: &Cluster, wait: Option<Wait>) -> Queue {
 /// Finishes what was begun, and peeks and plans as many entries.
 async fn planned(queue: &mut Queue, entries: u64) -> (Vec<Disposition>, Plan) {
     let finished = queue.finish().await.expect("finished");
-    let rules = Rules {
-        max_poison_retries: 3,
-        stamp: true,
-        required_fields: vec![],
-    };
+    let rules = Rules::alerter();
     let mut whole = Plan::default();
     let limits = Limits {
         entries,
@@ -197,7 +193,7 @@ async fn without_one_it_moves_in_two_steps() {
         "{}",
         daemon.log()
     );
-    let parked = "mutt_remediation_messages_total{disposition=\"dead\",reason=\"malformed\"}";
+    let parked = "mutt_remediation_messages_total{disposition=\"dead\",reason=\"malformed\",source=\"alerter\"}";
     daemon.until_metric(parked, |count| count == 50.0).await;
 }
 

@@ -49,7 +49,7 @@ fn the_template_names_each_variable_once_with_its_default() {
     let config = load(&pairs).expect("the template is valid");
     let unset = load(&[]).expect("the defaults are valid");
     assert_eq!(config.settings, unset.settings);
-    assert_eq!(config.lists, unset.lists);
+    assert_eq!(config.sources, unset.sources);
 }
 
 #[test]

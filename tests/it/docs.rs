@@ -48,6 +48,7 @@ fn imports_stay_in_their_files() {
                 "link/error.rs",
                 "link/sentinel.rs",
                 "dlq/redis.rs",
+                "dlq/ahead.rs",
                 "dlq/spread.rs",
                 "link/cluster.rs",
                 "settings/watch.rs",
@@ -103,6 +104,9 @@ fn the_pure_parts_know_no_clock_no_network_and_no_log() {
     for name in [
         "drain/classify.rs",
         "drain/plan.rs",
+        "drain/pace.rs",
+        "drain/gate.rs",
+        "drain/systemic.rs",
         "drain/estimate.rs",
         "dlq/envelope.rs",
         "settings.rs",

@@ -1,6 +1,6 @@
 //! What a pass moves, where to, and with which bytes.
 
-use mutt_remediation::dlq::envelope::Envelope;
+use mutt_remediation::dlq::envelope::{Envelope, Fields};
 use mutt_remediation::dlq::redis::{Limits, Lists, Queue};
 use mutt_remediation::dlq::{Committed, Disposition, Entry, Peeked, Transfer};
 use mutt_remediation::drain::classify::Rules;
@@ -51,11 +51,7 @@ async fn peek(queue: &mut Queue, limits: Limits) -> Peeked {
 }
 
 fn planned(entries: Vec<Entry>) -> Plan {
-    let rules = Rules {
-        max_poison_retries: 3,
-        stamp: true,
-        required_fields: vec![],
-    };
+    let rules = Rules::alerter();
     plan(entries, &rules, 1_790_000_000)
 }
 
@@ -84,8 +80,9 @@ async fn messages_go_where_the_contract_says_oldest_first() {
     let sources = [&letters[0], &letters[3], &letters[4]];
     assert_eq!(replayed.len(), sources.len());
     for (after, before) in replayed.iter().zip(sources) {
-        let was = Envelope::read(before.as_bytes()).expect("sound");
-        let read = Envelope::read(after.as_bytes()).expect("sound");
+        let fields = Fields::alerter();
+        let was = Envelope::read(before.as_bytes(), &fields).expect("sound");
+        let read = Envelope::read(after.as_bytes(), &fields).expect("sound");
         assert_eq!(read.remediation_count(), was.remediation_count() + 1);
         let age = jiff::Timestamp::now().as_second() - read.since().expect("stamped");
         assert!((0..60).contains(&age), "{after}");
@@ -108,7 +105,8 @@ async fn messages_go_where_the_contract_says_oldest_first() {
             value == 3.0
         })
         .await;
-    let count = |labels: &str| format!("mutt_remediation_messages_total{{{labels}}}");
+    let count =
+        |labels: &str| format!("mutt_remediation_messages_total{{{labels},source=\"alerter\"}}");
     for (labels, expected) in [
         (r#"disposition="replay",reason="""#, 3.0),
         (r#"disposition="dead",reason="retries_exhausted""#, 1.0),
@@ -186,9 +184,10 @@ async fn the_defaults_take_one_batch_of_ten_at_once_after_the_start() {
     let daemon = Daemon::start(&redis, &[("REMEDIATION_INTERVAL", "300")]);
     until("a batch has gone", || async { redis.len(TARGET).await > 0 }).await;
     daemon
-        .until_metric("mutt_remediation_passes_total{outcome=\"drained\"}", |n| {
-            n == 1.0
-        })
+        .until_metric(
+            "mutt_remediation_passes_total{outcome=\"drained\",source=\"alerter\"}",
+            |n| n == 1.0,
+        )
         .await;
     assert_eq!((redis.len(SOURCE).await, redis.len(TARGET).await), (25, 10));
     assert!(
@@ -198,7 +197,7 @@ async fn the_defaults_take_one_batch_of_ten_at_once_after_the_start() {
     // Three more batches, one an interval: 900 s less the time since the first.
     assert_eq!(
         daemon
-            .metric("mutt_remediation_drain_estimate_seconds")
+            .metric("mutt_remediation_drain_estimate_seconds{source=\"alerter\"}")
             .await,
         Some(600.0)
     );
@@ -288,7 +287,7 @@ async fn a_batch_is_bounded_by_bytes_and_a_larger_message_travels_alone() {
         let peeked = peek(&mut queue, limits(500)).await;
         batches.push(peeked.entries.len());
         let plan = planned(peeked.entries);
-        let moved = queue.commit(&plan.transfers).await.expect("committed");
+        let moved = queue.commit(&plan.transfers, 0).await.expect("committed");
         assert!(matches!(moved, Committed::Moved { .. }));
     }
     assert_eq!(batches, [2, 1, 1, 2]);
@@ -330,7 +329,7 @@ async fn a_commit_moves_all_of_what_was_peeked_also_while_new_letters_arrive() {
     let mut queue = queue(&redis);
     let plan = planned(peek(&mut queue, limits(2)).await.entries);
     redis.dead_letter(&["{\"n\":4}"]).await;
-    let moved = queue.commit(&plan.transfers).await.expect("committed");
+    let moved = queue.commit(&plan.transfers, 0).await.expect("committed");
     assert_eq!(
         moved,
         Committed::Moved {
@@ -360,7 +359,7 @@ async fn a_changed_tail_is_a_conflict_and_nothing_is_written() {
         let plan = planned(peek(&mut queue, limits(3)).await.entries);
         let _: redis::Value = redis.command(change).await;
         let before = redis.list(SOURCE).await;
-        let committed = queue.commit(&plan.transfers).await.expect("answered");
+        let committed = queue.commit(&plan.transfers, 0).await.expect("answered");
         assert_eq!(committed, Committed::Conflict, "{change:?}");
         assert_eq!(redis.list(SOURCE).await, before, "{change:?}");
         assert_eq!(redis.len(TARGET).await, 0, "{change:?}");
@@ -380,7 +379,8 @@ async fn settle(redis: &Redis, lists: [&str; 2], ends: [&str; 2]) -> (i64, redis
         .arg(3)
         .arg(&[SOURCE, lists[0], lists[1]])
         .arg(&[2, 1])
-        .arg(&ends);
+        .arg(&ends)
+        .arg(0);
     let mut answers: Vec<redis::Value> = transaction
         .query_async(&mut connection)
         .await
@@ -460,9 +460,9 @@ async fn a_plan_committed_twice_moves_nothing_the_second_time() {
     redis.dead_letter(&["{\"n\":1}", "{\"n\":2}"]).await;
     let mut queue = queue(&redis);
     let plan = planned(peek(&mut queue, limits(2)).await.entries);
-    queue.commit(&plan.transfers).await.expect("committed");
+    queue.commit(&plan.transfers, 0).await.expect("committed");
     assert_eq!(
-        queue.commit(&plan.transfers).await.expect("answered"),
+        queue.commit(&plan.transfers, 0).await.expect("answered"),
         Committed::Conflict
     );
     assert_eq!(redis.len(TARGET).await, 2);
@@ -475,7 +475,7 @@ async fn an_old_watch_does_not_disturb_a_later_batch() {
     let mut queue = queue(&redis);
     // Once around, so that the scripts are known.
     let warm = planned(peek(&mut queue, limits(1)).await.entries);
-    queue.commit(&warm.transfers).await.expect("committed");
+    queue.commit(&warm.transfers, 0).await.expect("committed");
     redis.command::<()>(&["CONFIG", "RESETSTAT"]).await;
 
     redis.dead_letter(&["{}"]).await;
@@ -484,7 +484,7 @@ async fn an_old_watch_does_not_disturb_a_later_batch() {
     let again = peek(&mut queue, limits(2)).await;
     assert_eq!((first.depth, again.depth), (1, 2));
     let plan = planned(again.entries);
-    queue.commit(&plan.transfers).await.expect("committed");
+    queue.commit(&plan.transfers, 0).await.expect("committed");
     let calls: String = redis.command(&["INFO", "commandstats"]).await;
     assert!(calls.contains("cmdstat_exec:calls=1,"), "{calls}");
     assert!(
@@ -502,7 +502,7 @@ async fn more_messages_than_unpack_can_take_move_in_one_commit() {
     // Another producer makes the comparing way run.
     redis.dead_letter(&["x"]).await;
     let plan = planned(peeked.entries);
-    let moved = queue.commit(&plan.transfers).await.expect("committed");
+    let moved = queue.commit(&plan.transfers, 0).await.expect("committed");
     assert_eq!(
         moved,
         Committed::Moved {
@@ -525,11 +525,11 @@ async fn a_commit_without_a_peek_on_this_connection_compares() {
     let mut queue = queue(&redis);
     let wrong = [transfer("b")];
     assert_eq!(
-        queue.commit(&wrong).await.expect("answered"),
+        queue.commit(&wrong, 0).await.expect("answered"),
         Committed::Conflict
     );
     let right = [transfer("a")];
-    let moved = queue.commit(&right).await.expect("answered");
+    let moved = queue.commit(&right, 0).await.expect("answered");
     assert_eq!(
         moved,
         Committed::Moved {
@@ -546,7 +546,7 @@ async fn the_age_of_the_oldest_letter_is_told() {
     redis
         .dead_letter(&[format!(r#"{{"timestamp":{hour_ago}}}"#)])
         .await;
-    let age = "mutt_remediation_oldest_dead_letter_age_seconds";
+    let age = "mutt_remediation_oldest_dead_letter_age_seconds{source=\"alerter\"}";
     let daemon = Daemon::start(&redis, &[("REMEDIATION_ENABLED", "false")]);
     daemon
         .until_metric(age, |seconds| (3_600.0..3_700.0).contains(&seconds))

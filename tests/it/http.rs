@@ -81,9 +81,9 @@ async fn closed_label_sets_are_there_from_the_first_scrape() {
         "mutt_remediation_dlq_depth{dlq_name=\"mutt:dlq:moog\"} 0",
         "mutt_remediation_queue_depth{queue_name=\"mutt:ingest_queue\"} 0",
         "mutt_remediation_queue_depth{queue_name=\"mutt:alert_queue\"} 0",
-        "mutt_remediation_passes_total{outcome=\"drained\"} 0",
-        "mutt_remediation_passes_total{outcome=\"unhealthy\"} 0",
-        "mutt_remediation_passes_total{outcome=\"redis_error\"} 0",
+        "mutt_remediation_passes_total{outcome=\"drained\",source=\"alerter\"} 0",
+        "mutt_remediation_passes_total{outcome=\"unhealthy\",source=\"alerter\"} 0",
+        "mutt_remediation_passes_total{outcome=\"redis_error\",source=\"alerter\"} 0",
         "mutt_remediation_config_refused_total{key=\"max_poison_retries\"} 0",
         "mutt_remediation_build_info{",
         "process_resident_memory_bytes ",
@@ -310,7 +310,7 @@ async fn a_stuck_loop_makes_the_process_unhealthy_but_a_shut_gate_or_a_lost_redi
     let (_sender, reach) = watch::channel(Reach::Up);
     let shutdown = CancellationToken::new();
     let routes = health_routes(HealthState {
-        pulse: pulse.clone(),
+        pulses: vec![pulse.clone()],
         reach,
         shutdown: shutdown.clone(),
     });

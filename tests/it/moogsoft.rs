@@ -71,7 +71,8 @@ async fn only_200_201_and_202_open_the_gate() {
         let webhook = Webhook::start(Manner::Status(code)).await;
         let daemon = Daemon::start(&redis, &[("MOOG_WEBHOOK_URL", &webhook.url())]);
         let outcome = if healthy { "drained" } else { "unhealthy" };
-        let passes = format!("mutt_remediation_passes_total{{outcome=\"{outcome}\"}}");
+        let passes =
+            format!("mutt_remediation_passes_total{{outcome=\"{outcome}\",source=\"alerter\"}}");
         daemon.until_metric(&passes, |count| count >= 1.0).await;
         assert_eq!(redis.len(TARGET).await, usize::from(healthy), "{code}");
         assert_eq!(

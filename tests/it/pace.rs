@@ -392,6 +392,7 @@ proptest! {
                 alert_depth: moment.alerts,
                 alert_warn: 1_000,
                 target_is_alert_queue: false,
+                is_new: true,
                 came_back: vec![last; moment.bounced],
             };
             let again = decide(memory.clone(), &view, &rules);

@@ -327,6 +327,7 @@ impl<'a> World<'a> {
             alert_depth: self.alerts.len() as u64,
             alert_warn: self.scenario.warn as u64,
             target_is_alert_queue: false,
+            is_new: true,
             came_back: std::mem::take(&mut self.came_back),
         };
         let memory = self.memory.clone();

@@ -224,7 +224,7 @@ async fn without_the_replicas_to_wait_for_nothing_is_moved() {
         ("REDIS_WAIT_TIMEOUT_MS", "50"),
     ];
     let daemon = Daemon::start(&redis, &wait);
-    let empty = "mutt_remediation_passes_total{outcome=\"empty\"}";
+    let empty = "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}";
     daemon.until_metric(empty, |count| count >= 1.0).await;
     assert_eq!(
         daemon.metric(&failed("replicas_behind")).await,

@@ -32,9 +32,10 @@ async fn remediation_is_paused_and_resumed_at_once() {
         ],
     );
     daemon
-        .until_metric("mutt_remediation_passes_total{outcome=\"disabled\"}", |n| {
-            n == 1.0
-        })
+        .until_metric(
+            "mutt_remediation_passes_total{outcome=\"disabled\",source=\"alerter\"}",
+            |n| n == 1.0,
+        )
         .await;
     until("it listens", || async { publish(&redis, "x").await == 1 }).await;
     assert_eq!(redis.len(SOURCE).await, 1);
@@ -80,9 +81,10 @@ async fn a_shorter_interval_wakes_the_sleeper() {
     let redis = Redis::start();
     let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_INTERVAL", "300")]);
     daemon
-        .until_metric("mutt_remediation_passes_total{outcome=\"empty\"}", |n| {
-            n == 1.0
-        })
+        .until_metric(
+            "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}",
+            |n| n == 1.0,
+        )
         .await;
     redis.dead_letter(&["{}"]).await;
     until("it listens", || async { publish(&redis, "x").await == 1 }).await;
@@ -240,9 +242,10 @@ async fn a_pause_that_was_set_while_the_line_was_cut_holds_when_it_heals() {
         DYNAMIC,
     ]);
     daemon
-        .until_metric("mutt_remediation_passes_total{outcome=\"empty\"}", |n| {
-            n >= 1.0
-        })
+        .until_metric(
+            "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}",
+            |n| n >= 1.0,
+        )
         .await;
     proxy.refuse();
     daemon
@@ -255,9 +258,10 @@ async fn a_pause_that_was_set_while_the_line_was_cut_holds_when_it_heals() {
     redis.dead_letter(&["{}"; 50]).await;
     proxy.accept();
     daemon
-        .until_metric("mutt_remediation_passes_total{outcome=\"disabled\"}", |n| {
-            n >= 1.0
-        })
+        .until_metric(
+            "mutt_remediation_passes_total{outcome=\"disabled\",source=\"alerter\"}",
+            |n| n >= 1.0,
+        )
         .await;
     assert_eq!(redis.len(SOURCE).await, 50);
 }

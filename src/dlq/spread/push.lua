@@ -4,10 +4,11 @@
 -- KEYS[1] destination, KEYS[2] its records of batches, in the same slot
 -- ARGV[1] number of the batch
 -- ARGV[2] what is to be known of it
--- ARGV from 3: the bytes to push, oldest first
+-- ARGV[3] the depth above which the destination must not be lifted; 0 = none
+-- ARGV from 4: the bytes to push, oldest first
 -- Returns {'pushed'}, or {'known', what was recorded} if this batch has been pushed before, or
 -- {'old', number of the newest batch} if a later one has: a worker that slept, or a source whose
--- failover took it back further than the records reach.
+-- failover took it back further than the records reach. {'full'} if it would be lifted too high.
 --
 -- Push and record are one write, so a failover of this slot loses both or none.
 
@@ -29,8 +30,13 @@ end
 local newest = redis.call('HGET', records, 'newest')
 if newest and tonumber(newest) > tonumber(number) then return { 'old', newest } end
 
+local ceiling, count = tonumber(ARGV[3]), #ARGV - 3
+if ceiling > 0 and count > 0 and redis.call('LLEN', destination) + count > ceiling then
+  return { 'full' }
+end
+
 redis.call('HSET', records, number, ARGV[2], 'newest', number)
-for first = 3, #ARGV, 1000 do
+for first = 4, #ARGV, 1000 do
   redis.call('LPUSH', destination, unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 

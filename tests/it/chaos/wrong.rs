@@ -120,11 +120,7 @@ async fn read(
 }
 
 fn planned(messages: Vec<Vec<u8>>) -> Vec<Transfer> {
-    let rules = Rules {
-        max_poison_retries: 3,
-        stamp: true,
-        required_fields: vec![],
-    };
+    let rules = Rules::alerter();
     let now = jiff::Timestamp::now().as_second();
     let entries = messages.into_iter().map(Entry).collect();
     plan(entries, &rules, now).transfers

@@ -1,0 +1,170 @@
+//! What lies ahead of a replay: the queues that it goes through, and what the services behind them
+//! say of themselves. Reads only.
+
+use std::time::Duration;
+
+use redis::Cmd;
+use tokio::time::Instant;
+
+use crate::link::{self, LinkConfig, Links, Reason};
+
+/// Set by the forwarder; missing means closed.
+const BREAKER: &str = "mutt:circuit_breaker:moogsoft:state";
+/// From this depth of the alert queue on the alerter warns.
+const WARN: &str = "mutt:config:alerter_queue_warn_threshold";
+/// The alerter's own default.
+const DEFAULT_WARN: u64 = 1_000;
+/// What people set by hand is read again after so long.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The queues ahead.
+#[derive(Clone, Debug)]
+pub struct AheadConfig {
+    /// Where replays go.
+    pub target: String,
+    /// The queue in front of the forwarder.
+    pub alert_queue: String,
+}
+
+/// The forwarder's circuit breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Breaker {
+    /// It delivers.
+    #[default]
+    Closed,
+    /// It has given up for now.
+    Open,
+    /// It is trying again.
+    HalfOpen,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Messages in the replay target.
+    pub target_depth: u64,
+    /// Messages in front of the forwarder.
+    pub alert_depth: u64,
+    /// The depth from which on the alerter warns.
+    pub alert_warn: u64,
+    /// The forwarder's circuit breaker.
+    pub breaker: Breaker,
+}
+
+/// Looks ahead over lines of its own.
+#[derive(Debug)]
+pub struct Ahead {
+    links: Links,
+    config: AheadConfig,
+    /// What people and the forwarder have set, and when that was read.
+    set: Option<(Instant, u64, Breaker)>,
+    /// What could not be used, so that it is told once.
+    told: Vec<&'static str>,
+}
+
+impl Ahead {
+    /// Lines that have not connected yet.
+    #[must_use]
+    pub fn new(redis: LinkConfig, config: AheadConfig) -> Self {
+        Self {
+            links: Links::new(redis),
+            config,
+            set: None,
+            told: vec![],
+        }
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// The connection. What is not ours to read, or makes no sense, counts as empty or not set.
+    pub async fn look(&mut self) -> Result<Seen, link::Error> {
+        let AheadConfig {
+            target,
+            alert_queue,
+        } = self.config.clone();
+        let target_depth = self.depth(&target).await?;
+        let alert_depth = if alert_queue == target {
+            target_depth
+        } else {
+            self.depth(&alert_queue).await?
+        };
+        let (alert_warn, breaker) = self.what_is_set().await?;
+        Ok(Seen {
+            target_depth,
+            alert_depth,
+            alert_warn,
+            breaker,
+        })
+    }
+
+    async fn depth(&mut self, list: &str) -> Result<u64, link::Error> {
+        let depth = self.ask(redis::cmd("LLEN").arg(list), list).await?;
+        Ok(depth.unwrap_or_else(|| {
+            self.tell("the depth of a queue ahead cannot be read: it counts as empty");
+            0
+        }))
+    }
+
+    async fn what_is_set(&mut self) -> Result<(u64, Breaker), link::Error> {
+        if let Some((at, warn, breaker)) = self.set
+            && at.elapsed() < FRESH
+        {
+            return Ok((warn, breaker));
+        }
+        let warn = match self.text(WARN).await? {
+            None => DEFAULT_WARN,
+            Some(text) => text.trim().parse().unwrap_or_else(|_| {
+                self.tell("the alerter's warn threshold is no number: its default counts");
+                DEFAULT_WARN
+            }),
+        };
+        let breaker = match self.text(BREAKER).await?.as_deref().map(str::trim) {
+            None | Some("" | "CLOSED") => Breaker::Closed,
+            Some("OPEN") => Breaker::Open,
+            Some("HALF_OPEN") => Breaker::HalfOpen,
+            Some(_) => {
+                self.tell("the circuit breaker's state is not known: it counts as closed");
+                Breaker::Closed
+            }
+        };
+        self.set = Some((Instant::now(), warn, breaker));
+        Ok((warn, breaker))
+    }
+
+    async fn text(&mut self, key: &'static str) -> Result<Option<String>, link::Error> {
+        let bytes: Option<Option<Vec<u8>>> = self.ask(redis::cmd("GET").arg(key), key).await?;
+        if bytes.is_none() {
+            self.tell(if key == WARN {
+                "the alerter's warn threshold cannot be read: its default counts"
+            } else {
+                "the circuit breaker's state cannot be read: it counts as closed"
+            });
+        }
+        Ok(bytes
+            .flatten()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Nothing, where a key is none of the kind, or not ours to read.
+    async fn ask<T: redis::FromRedisValue>(
+        &mut self,
+        command: &Cmd,
+        key: &str,
+    ) -> Result<Option<T>, link::Error> {
+        match self.links.to(key).call(command).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if matches!(error.reason, Reason::WrongType | Reason::NoPermission) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell(&mut self, what: &'static str) {
+        if !self.told.contains(&what) {
+            self.told.push(what);
+            tracing::warn!("{what}");
+        }
+    }
+}

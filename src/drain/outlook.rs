@@ -1,0 +1,122 @@
+//! Puts together what the pace decides upon: the queues ahead, what came back, and the time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::gate::Shut;
+use super::pace::View;
+use crate::dlq::ahead::{Ahead, Breaker, Seen};
+use crate::dlq::arrivals::Arrivals;
+use crate::link;
+
+/// For so long a look serves further decisions, own replays counted in.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// Looks at the pipeline for one source.
+#[derive(Debug)]
+pub struct Outlook {
+    ahead: Ahead,
+    arrivals: Arrivals,
+    target_is_alert_queue: bool,
+    began: Instant,
+    last: Option<(Instant, Seen)>,
+}
+
+impl Outlook {
+    /// An outlook over connections of its own, made at the first use.
+    #[must_use]
+    pub fn new(ahead: Ahead, arrivals: Arrivals, target_is_alert_queue: bool) -> Self {
+        Self {
+            ahead,
+            arrivals,
+            target_is_alert_queue,
+            began: Instant::now(),
+            last: None,
+        }
+    }
+
+    /// The pipeline as it is, or as it was just now.
+    ///
+    /// # Errors
+    /// The connection to Redis.
+    pub async fn view(&mut self, learning: bool) -> Result<View, link::Error> {
+        if let Some((at, seen)) = self.last
+            && at.elapsed() < FRESH
+        {
+            return Ok(self.put_together(seen, None));
+        }
+        let came_back = async {
+            if !learning {
+                return Ok(vec![]);
+            }
+            match self.arrivals.replays_that_came_back().await {
+                Err(error) if is_stale(&error) => self.arrivals.replays_that_came_back().await,
+                answer => answer,
+            }
+        };
+        let (seen, came_back) = tokio::join!(twice_looked(&mut self.ahead), came_back);
+        let (seen, came_back) = (seen?, came_back?);
+        self.last = Some((Instant::now(), seen));
+        Ok(self.put_together(seen, Some(came_back)))
+    }
+
+    /// A view of nothing but what shuts the gate.
+    #[must_use]
+    pub fn blind(&self, why: Shut) -> View {
+        View {
+            now: self.began.elapsed(),
+            second: jiff::Timestamp::now().as_second(),
+            shut: Some(why),
+            ..View::default()
+        }
+    }
+
+    /// How long it is until that time of a view.
+    #[must_use]
+    pub fn until(&self, time: Duration) -> Duration {
+        time.saturating_sub(self.began.elapsed())
+    }
+
+    /// The next view is to be a new one.
+    pub fn look_again(&mut self) {
+        self.last = None;
+    }
+
+    /// So many replays were pushed to the target.
+    pub fn moved(&mut self, replayed: u64) {
+        if let Some((_, seen)) = &mut self.last {
+            seen.target_depth += replayed;
+            if self.target_is_alert_queue {
+                seen.alert_depth += replayed;
+            }
+        }
+    }
+
+    fn put_together(&self, seen: Seen, came_back: Option<Vec<i64>>) -> View {
+        View {
+            now: self.began.elapsed(),
+            second: jiff::Timestamp::now().as_second(),
+            shut: (seen.breaker == Breaker::Open).then_some(Shut::Breaker),
+            half_open: seen.breaker == Breaker::HalfOpen,
+            target_depth: seen.target_depth,
+            alert_depth: seen.alert_depth,
+            alert_warn: seen.alert_warn,
+            target_is_alert_queue: self.target_is_alert_queue,
+            is_new: came_back.is_some(),
+            came_back: came_back.unwrap_or_default(),
+        }
+    }
+}
+
+async fn twice_looked(ahead: &mut Ahead) -> Result<Seen, link::Error> {
+    match ahead.look().await {
+        Err(error) if is_stale(&error) => ahead.look().await,
+        answer => answer,
+    }
+}
+
+/// The line may have gone stale between two looks; looking again does no harm.
+fn is_stale(error: &link::Error) -> bool {
+    !error.is_answer() && error.reason != link::Reason::Timeout
+}

@@ -1,0 +1,122 @@
+//! Whether so many messages have used up their retries that something upstream must be broken.
+//! Pure.
+//!
+//! A message is parked because it fails whatever is done. When most of them do, it is more likely
+//! that everything failed, and parking them would turn an outage into work for people.
+
+use std::collections::VecDeque;
+
+/// Fewer messages than this tell nothing.
+const ENOUGH: u64 = 20;
+/// Replays longer ago than this are history, in seconds: whoever finds a queue full of those has
+/// not met an outage, but what is left of one.
+const HISTORY: i64 = 86_400;
+
+/// What has been seen of the last batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Systemic {
+    /// Size of each batch, and how many of it our replays had used up, oldest first.
+    batches: VecDeque<(u64, u64)>,
+    /// The Unix second of the first batch that was too much; `None` while all is well.
+    since: Option<i64>,
+}
+
+impl Systemic {
+    /// Whether parking has stopped.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Takes note of a batch of this size, of which our replays have used up some, last replayed in
+    /// these seconds. Returns whether it may be committed: it may unless, together with those
+    /// before it that make up twenty messages, more than `max_ratio` of it would be parked for
+    /// that.
+    pub fn admits(&mut self, size: u64, used_up: &[i64], now: i64, max_ratio: f64) -> bool {
+        // While nothing moves, the outage does not become history.
+        let from = self.since.unwrap_or(now) - HISTORY;
+        let fresh = used_up.iter().filter(|at| **at >= from).count() as u64;
+        let (mut whole, mut part) = (size, fresh);
+        for (size, fresh) in self.batches.iter().rev() {
+            if whole >= ENOUGH {
+                break;
+            }
+            (whole, part) = (whole + size, part + fresh);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "sizes of batches are small")]
+        let too_many = whole >= ENOUGH && part as f64 / whole as f64 > max_ratio;
+        if fresh > 0 && too_many {
+            self.since.get_or_insert(now);
+            return false;
+        }
+        self.since = None;
+        self.batches.push_back((size, fresh));
+        let known: u64 = self.batches.iter().map(|(size, _)| size).sum();
+        if let Some((oldest, _)) = self.batches.front()
+            && known - oldest >= ENOUGH
+        {
+            self.batches.pop_front();
+        }
+        true
+    }
+
+    /// An operator has said that they are to be parked.
+    pub fn switch_off(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000;
+
+    #[test]
+    fn most_of_a_batch_stops_the_parking_and_less_lets_it_go_on() {
+        let mut systemic = Systemic::default();
+        assert!(systemic.admits(40, &[NOW - 60; 20], NOW, 0.5));
+        assert!(!systemic.admits(40, &[NOW - 60; 21], NOW, 0.5));
+        assert!(systemic.is_on());
+        assert!(systemic.admits(40, &[NOW - 60; 20], NOW, 0.5));
+        assert!(!systemic.is_on());
+    }
+
+    #[test]
+    fn small_batches_are_taken_together() {
+        let mut systemic = Systemic::default();
+        assert!(systemic.admits(10, &[NOW - 60; 10], NOW, 0.5), "too few");
+        assert!(!systemic.admits(10, &[NOW - 60; 10], NOW, 0.5));
+        assert!(!systemic.admits(10, &[NOW - 60; 10], NOW, 0.5), "still");
+        assert!(
+            systemic.admits(10, &[], NOW, 0.5),
+            "these are not to be parked"
+        );
+    }
+
+    #[test]
+    fn what_was_used_up_long_ago_is_parked() {
+        let mut systemic = Systemic::default();
+        let old = NOW - HISTORY - 1;
+        assert!(systemic.admits(100, &[old; 100], NOW, 0.5));
+        // But not because it had to wait for an operator.
+        let fresh = NOW - 60;
+        assert!(!systemic.admits(100, &[fresh; 100], NOW, 0.5));
+        assert!(!systemic.admits(100, &[fresh; 100], NOW + 2 * HISTORY, 0.5));
+    }
+
+    #[test]
+    fn a_ratio_of_one_parks_everything() {
+        let mut systemic = Systemic::default();
+        assert!(systemic.admits(100, &[NOW; 100], NOW, 1.0));
+    }
+
+    #[test]
+    fn memory_stays_small() {
+        let mut systemic = Systemic::default();
+        for _ in 0..10_000 {
+            systemic.admits(1, &[], NOW, 0.5);
+        }
+        assert_eq!(systemic.batches.len(), 20);
+    }
+}

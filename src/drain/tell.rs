@@ -1,0 +1,187 @@
+//! What the operator is told of a drain: log lines, and what is left.
+
+use super::gate::{Gate, Shut};
+use super::pace::{Memory, View};
+use super::plan::Plan;
+use super::report::{Ended, Report};
+use super::{Drain, estimate};
+use crate::dlq::Disposition;
+use crate::dlq::envelope::Envelope;
+use crate::settings::Settings;
+
+/// An oldest message above this size does not tell its age, in bytes.
+const MAX_LOOK: u64 = 64 * 1024;
+
+impl Drain {
+    pub(super) fn count(&self, plan: &Plan) {
+        for disposition in Disposition::ALL {
+            self.metrics.message(disposition, plan.count(disposition));
+        }
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for transfer in &plan.transfers {
+            if let Disposition::Dead(reason) = transfer.disposition {
+                let envelope = Envelope::read(&transfer.entry.0, &self.source.fields).ok();
+                let correlation_id = envelope.and_then(|envelope| envelope.correlation_id());
+                tracing::debug!(
+                    correlation_id,
+                    source = self.source.name,
+                    reason = reason.as_str(),
+                    bytes = transfer.entry.0.len(),
+                    "message moved to the dead list"
+                );
+            }
+        }
+    }
+
+    /// Reads depth and age of the oldest message, also where the gate was shut.
+    pub(super) async fn look_at_what_is_left(&mut self, report: &mut Report) {
+        match self.queue.look(MAX_LOOK).await {
+            Ok(peeked) => {
+                let oldest = peeked.entries.first();
+                let envelope =
+                    oldest.and_then(|entry| Envelope::read(&entry.0, &self.source.fields).ok());
+                report.depth = Some(peeked.depth);
+                report.oldest_since = envelope.and_then(|envelope| envelope.since());
+            }
+            Err(error) => tracing::debug!(error = %error.link(), "what is left cannot be read"),
+        }
+    }
+
+    /// Shows the gate, and one line when it has changed.
+    pub(super) fn show(&mut self, gate: Gate, view: Option<&View>, settings: &Settings) {
+        let memory = self.learnt.pace.as_ref();
+        let size = match (gate, memory) {
+            (Gate::Shut(_), _) => 0,
+            (_, Some(memory)) if settings.adaptive => memory.size(),
+            _ => settings.batch_size,
+        };
+        let bounces = view
+            .zip(memory)
+            .and_then(|(view, memory)| memory.bounce_ratio(view.second));
+        let next_trial = memory
+            .and_then(Memory::next_trial)
+            .map(|due| self.outlook.until(due));
+        self.metrics.gate(gate, size, bounces, next_trial);
+        if self.learnt.gate == Some(gate) {
+            return;
+        }
+        let before = self.learnt.gate.replace(gate);
+        let source = &self.source.name;
+        let seconds = next_trial.map(|wait| wait.as_secs());
+        let (target, alerts) = view.map_or((0, 0), |view| (view.target_depth, view.alert_depth));
+        match gate {
+            // Told by the pass, with the cause.
+            Gate::Shut(Shut::Moogsoft | Shut::Disabled) => {}
+            Gate::Shut(Shut::Systemic) => tracing::error!(
+                source,
+                ratio = settings.poison_max_ratio,
+                advice = "find out why they fail; then raise max_poison_retries to replay them, or set poison_guard_enabled to false to park them (SET mutt:config:... EX 600)",
+                "gate shut: systemic, too many messages have used up their retries; none is parked, nothing is replayed"
+            ),
+            Gate::Shut(why) => tracing::warn!(
+                source,
+                reason = why.as_str(),
+                bounces,
+                target_depth = target,
+                alert_queue_depth = alerts,
+                next_trial_seconds = seconds,
+                "gate {gate}"
+            ),
+            Gate::Open | Gate::Probation if before.is_none() && !settings.adaptive => {}
+            Gate::Open | Gate::Probation => tracing::info!(
+                source,
+                batch_size = size,
+                bounces,
+                target_depth = target,
+                alert_queue_depth = alerts,
+                "gate {gate}"
+            ),
+        }
+    }
+
+    /// One line per pass that moved something or changed the state, and what the operator must know.
+    pub(super) fn tell(&self, report: &Report, trouble: &mut Trouble) {
+        let source = &self.source.name;
+        if report.moved() > 0 {
+            tracing::info!(
+                source,
+                outcome = %report.ended,
+                replayed = report.replayed,
+                dead = report.dead,
+                batches = report.batches,
+                depth = report.depth,
+                "pass moved messages"
+            );
+        }
+        let changed = trouble.last.as_ref() != Some(&report.ended);
+        match (&report.ended, &report.failure) {
+            (_, Some(error)) if changed => tracing::error!(
+                source,
+                reason = %error.link().reason,
+                error = %error.link(),
+                advice = error.link().reason.advice(),
+                "{error}"
+            ),
+            (Ended::Unhealthy(cause), _) if changed => tracing::warn!(
+                source,
+                %cause,
+                depth = report.depth,
+                "moogsoft is unhealthy, the queue is left alone"
+            ),
+            (Ended::Conflict, _) if changed => tracing::warn!(
+                source,
+                "the queue's tail changed before the commit: another worker or an operator is at work; nothing was written"
+            ),
+            (Ended::Disabled, _) if changed => {
+                tracing::warn!(source, "remediation is switched off");
+            }
+            _ => tracing::debug!(source, outcome = %report.ended, "pass ended"),
+        }
+        trouble.follow(&report.ended, source);
+        let settings = self.source.settings(&self.settings.borrow());
+        let time = report
+            .depth
+            .and_then(|depth| estimate::time_to_drain(depth, &settings));
+        self.metrics.estimate(time);
+        if let (Some(depth), Some(time)) = (report.depth, time)
+            && let Some(warning) = estimate::warning(depth, time, &settings)
+        {
+            tracing::warn!(source, "{warning}");
+        }
+    }
+}
+
+/// What is wrong at present, so that its end can be told even if something else came between.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    last: Option<Ended>,
+    unhealthy: bool,
+    failing: bool,
+    disabled: bool,
+}
+
+impl Trouble {
+    fn follow(&mut self, ended: &Ended, source: &str) {
+        match ended {
+            Ended::Unhealthy(_) => self.unhealthy = true,
+            Ended::RedisError(_) => self.failing = true,
+            Ended::Disabled => self.disabled = true,
+            Ended::Drained | Ended::Empty | Ended::Conflict | Ended::Held(_) | Ended::Waiting => {
+                let over = [
+                    (&mut self.unhealthy, "moogsoft is healthy again"),
+                    (&mut self.failing, "redis works again"),
+                    (&mut self.disabled, "remediation is switched on again"),
+                ];
+                for (wrong, news) in over {
+                    if std::mem::take(wrong) {
+                        tracing::warn!(source, "{news}");
+                    }
+                }
+            }
+            Ended::Interrupted => {}
+        }
+        self.last = Some(ended.clone());
+    }
+}
