@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos check bench failover overload image clean
+.PHONY: help setup build demo test chaos check bench pace failover overload image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -35,6 +35,10 @@ check: ## format, lints, documentation, dependencies, manifests, links
 bench: ## messages a second, beside the Python worker's way
 	@.ci/setup bench
 	BENCH_PYTHON=target/ci/bench/bin/python cargo bench --locked --bench drain
+
+pace: ## what the adaptive pace does after an outage, and what it costs
+	@.ci/setup test
+	cargo bench --locked --bench pace
 
 failover: ## what a failover brings back, and what waiting for replicas costs
 	@.ci/setup test

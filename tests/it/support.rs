@@ -1,5 +1,6 @@
 //! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves.
 
+pub(crate) mod alerter;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod proxy;
@@ -10,6 +11,7 @@ pub(crate) mod stuck;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
+pub(crate) use alerter::Alerter;
 pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;

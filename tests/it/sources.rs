@@ -1,0 +1,176 @@
+//! More than one list to drain, each by its own rules.
+
+use crate::support::daemon::output;
+use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, until};
+
+const MOOG: &str = "mutt:dlq:moog";
+const ALERTS: &str = "mutt:alert_queue";
+
+#[tokio::test]
+async fn the_forwarders_dead_letters_go_back_to_the_alert_queue_with_their_count_reset() {
+    let redis = Redis::start();
+    let letters = [
+        r#"{"id":1,"_moog_retry_count":6}"#,
+        r#"{"id":2,"_moog_retry_count":6,"_remediation_count":3}"#,
+        "no JSON",
+    ];
+    redis.push(MOOG, &letters).await;
+    redis.dead_letter(&[r#"{"id":3,"_retry_count":4}"#]).await;
+    let daemon = Daemon::start(&redis, &[("REMEDIATION_MOOG_ENABLED", "true")]);
+    until("all are moved", || async {
+        redis.len(MOOG).await == 0 && redis.len(SOURCE).await == 0
+    })
+    .await;
+    let alerts = redis.texts(ALERTS).await;
+    assert_eq!(alerts.len(), 1);
+    assert!(
+        alerts[0].starts_with(r#"{"id":1,"_moog_retry_count":0,"_remediation_count":1,"#),
+        "{alerts:?}"
+    );
+    assert_eq!(redis.len(DEAD).await, 2);
+    assert_eq!(redis.len(TARGET).await, 1);
+    for (source, replayed) in [("alerter", 1.0), ("moog", 1.0)] {
+        let name = format!(
+            "mutt_remediation_messages_total{{disposition=\"replay\",reason=\"\",source=\"{source}\"}}"
+        );
+        daemon.until_metric(&name, |count| count == replayed).await;
+    }
+    daemon
+        .until_metric("mutt_remediation_replay_success_total", |count| {
+            count == 2.0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_source_of_ones_own_has_its_own_lists_counters_and_limits() {
+    let redis = Redis::start();
+    let letters = [
+        r#"{"id":1,"tries":2,"fails":9}"#,
+        r#"{"id":2,"tries":4}"#,
+        r#"{"id":3,"tries":"many"}"#,
+        r#"{"nothing":4}"#,
+    ];
+    redis.push("own:dead", &letters).await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            ("REMEDIATION_SOURCES", "own_2"),
+            ("SOURCE_OWN_2_DLQ", "own:dead"),
+            ("SOURCE_OWN_2_TARGET", "own:work"),
+            ("SOURCE_OWN_2_DEAD", "own:poison"),
+            ("SOURCE_OWN_2_POISON_FIELDS", "tries"),
+            ("SOURCE_OWN_2_RESET_FIELDS", "fails"),
+            ("SOURCE_OWN_2_REQUIRED_FIELDS", "id"),
+            ("SOURCE_OWN_2_MAX_POISON_RETRIES", "4"),
+            ("SOURCE_OWN_2_BATCH_SIZE", "2"),
+            ("SOURCE_OWN_2_BATCHES_PER_CYCLE", "2"),
+        ],
+    );
+    until("all are moved", || async {
+        redis.len("own:dead").await == 0
+    })
+    .await;
+    let work = redis.texts("own:work").await;
+    assert_eq!(work.len(), 1);
+    assert!(
+        work[0].starts_with(r#"{"id":1,"tries":2,"fails":0,"_remediation_count":1,"#),
+        "{work:?}"
+    );
+    assert_eq!(redis.len("own:poison").await, 3);
+    let own = "mutt_remediation_gate{source=\"own_2\",state=\"open\"}";
+    daemon.until_metric(own, |is| is == 1.0).await;
+    let depth = "mutt_remediation_dlq_depth{dlq_name=\"own:poison\"}";
+    daemon.until_metric(depth, |depth| depth == 3.0).await;
+}
+
+#[tokio::test]
+async fn two_sources_that_share_a_target_share_its_limit() {
+    let redis = Redis::start();
+    let letters: Vec<String> = (0..200).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+    redis.dead_letter(&letters).await;
+    redis.push("own:dead", &letters).await;
+    let _daemon = Daemon::start(
+        &redis,
+        &[
+            ("REMEDIATION_SOURCES", "own"),
+            ("SOURCE_OWN_DLQ", "own:dead"),
+            ("SOURCE_OWN_TARGET", TARGET),
+            ("REMEDIATION_INTERVAL", "1"),
+            ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+            ("REMEDIATION_BATCH_PAUSE_MS", "0"),
+            ("REPLAY_TARGET_MAX_DEPTH", "25"),
+        ],
+    );
+    let mut seen = 0;
+    until("both are drained", || {
+        let redis = &redis;
+        async move {
+            let depth = redis.len(TARGET).await;
+            assert!(depth <= 25, "{depth}");
+            let _: redis::Value = redis.command(&["RPOP", TARGET, "20"]).await;
+            redis.len(SOURCE).await + redis.len("own:dead").await == 0
+        }
+    })
+    .await;
+    seen += redis.len(TARGET).await;
+    assert!(seen <= 25);
+}
+
+#[test]
+fn sources_that_cannot_work_stop_the_start_with_every_reason() {
+    let variables = [
+        ("REMEDIATION_SOURCES", "Up,alerter,own,twin"),
+        ("REMEDIATION_MOOG_ENABLED", "perhaps"),
+        ("SOURCE_OWN_TARGET", "own:work"),
+        ("SOURCE_OWN_BATCH_SIZE", "0"),
+        ("SOURCE_OWN_RESET_FIELDS", "_remediation_count"),
+        ("SOURCE_TWIN_DLQ", SOURCE),
+        ("SOURCE_TWIN_TARGET", DEAD),
+        ("REPLAY_PACE", "brisk"),
+        ("REPLAY_MAX_BOUNCE_RATIO", "1.5"),
+        ("POISON_MAX_RATIO", "NaN"),
+    ];
+    let output = output(&["--check-config"], &variables);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).expect("text");
+    for problem in [
+        "REMEDIATION_SOURCES: \"Up\" is not a name",
+        "REMEDIATION_SOURCES: \"alerter\" is not a name",
+        "REMEDIATION_MOOG_ENABLED: \"perhaps\" is not true or false",
+        "SOURCE_OWN_DLQ is not set: expected a list for the source own",
+        "SOURCE_OWN_BATCH_SIZE: \"0\" is not a whole number from 1 to 10000",
+        "SOURCE_OWN_RESET_FIELDS: \"_remediation_count\" is not a field that can be reset",
+        "ALERTER_DLQ_NAME and SOURCE_TWIN_DLQ are both \"mutt:dlq:alerter\"",
+        "SOURCE_TWIN_TARGET and SOURCE_TWIN_DEAD are both \"mutt:dlq:dead\"",
+        "REPLAY_PACE: \"brisk\" is not fixed or adaptive",
+        "REPLAY_MAX_BOUNCE_RATIO: \"1.5\" is not a ratio from 0 to 1",
+        "POISON_MAX_RATIO: \"NaN\" is not a ratio from 0 to 1",
+    ] {
+        assert!(text.contains(problem), "{problem} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_adaptive_pace_needs_stamps_and_a_misspelt_source_is_warned_about() {
+    let variables = [("REPLAY_PACE", "adaptive"), ("REPLAY_STAMP", "false")];
+    let refused = output(&["--check-config"], &variables);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).expect("text");
+    assert!(text.contains("needs REPLAY_STAMP=true"), "{text}");
+
+    let variables = [
+        ("REMEDIATION_SOURCES", "own"),
+        ("SOURCE_OWN_DLQ", "a"),
+        ("SOURCE_OWN_TARGET", "b"),
+        ("SOURCE_OWN_BATCHSIZE", "5"),
+    ];
+    let warned = output(&["--check-config"], &variables);
+    assert_eq!(warned.status.code(), Some(0));
+    let text = [warned.stdout, warned.stderr].concat();
+    let text = String::from_utf8(text).expect("text");
+    assert!(
+        text.contains("SOURCE_OWN_BATCHSIZE is not known and has no effect: did you mean SOURCE_OWN_BATCH_SIZE?"),
+        "{text}"
+    );
+}
