@@ -25,6 +25,8 @@ pub const REMEDIATION_AT: &str = "_remediation_at";
 pub const REMEDIATION_REASON: &str = "_remediation_reason";
 /// Unix seconds of the parking.
 pub const REMEDIATION_DEAD_AT: &str = "_remediation_dead_at";
+/// Why the message was shed under load; it has never been tried.
+pub const SHEDDING_REASON: &str = "shedding_reason";
 
 /// The counters that matter to a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,13 +87,7 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`Malformed`] says what is wrong with it; the bytes are never changed.
     pub fn read(bytes: &'a [u8], fields: &'a Fields) -> Result<Self, Malformed> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotAnObject)?;
-        let mut json = serde_json::Deserializer::from_str(text);
-        let mut members = json
-            .deserialize_map(MembersVisitor(fields))
-            .map_err(|_| Malformed::NotAnObject)?;
-        json.end().map_err(|_| Malformed::NotAnObject)?;
-        members.locate(text);
+        let members = Members::read(bytes, fields)?;
         for reset in &fields.reset {
             members.count(reset)?;
         }
@@ -150,7 +146,7 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn replay_stamp(&self, now: i64) -> Vec<Edit> {
         let count = self.remediation_count.saturating_add(1);
-        let mut edits = self.set([
+        let mut edits = self.members.set([
             (REMEDIATION_COUNT, count.to_string()),
             (REMEDIATION_AT, now.to_string()),
         ]);
@@ -164,36 +160,28 @@ impl<'a> Envelope<'a> {
     /// What turns the message into one that is parked: why, and when, in Unix seconds.
     #[must_use]
     pub fn dead_stamp(&self, reason: &str, now: i64) -> Vec<Edit> {
-        let mut edits = self.set([
+        let mut edits = self.members.set([
             (REMEDIATION_REASON, format!("\"{reason}\"")),
             (REMEDIATION_DEAD_AT, now.to_string()),
         ]);
         edits.sort_unstable_by_key(|edit| edit.range.start);
         edits
     }
+}
 
-    /// Gives members their values: in place where they are present, else behind the last member.
-    fn set(&self, members: [(&str, String); 2]) -> Vec<Edit> {
-        let mut edits = Vec::with_capacity(4);
-        let mut appended = String::with_capacity(64);
-        for (name, value) in members {
-            let before = edits.len();
-            edits.extend(self.members.replace(name, &value));
-            if edits.len() == before {
-                if !self.members.names.is_empty() || !appended.is_empty() {
-                    appended.push(',');
-                }
-                appended.extend(["\"", name, "\":", &value]);
-            }
-        }
-        if !appended.is_empty() {
-            edits.push(Edit {
-                range: self.members.close..self.members.close,
-                text: appended,
-            });
-        }
-        edits
-    }
+/// What says in a message that it was shed at this depth of the queue ahead, because of this limit;
+/// nothing where the bytes are no JSON object. Its counters do not matter here.
+#[must_use]
+pub fn shed_stamp(bytes: &[u8], depth: u64, limit: u64) -> Vec<Edit> {
+    let reason = format!("\"queue_depth_exceeded:{depth}>{limit}\"");
+    let no_counters = Fields {
+        poison: vec![],
+        reset: vec![],
+    };
+    Members::read(bytes, &no_counters).map_or_else(
+        |_| vec![],
+        |members| members.set([(SHEDDING_REASON, reason)]),
+    )
 }
 
 /// The names of the top level, and where the values that we know lie.
@@ -215,16 +203,52 @@ struct Member<'a> {
 
 /// The members whose values are looked at, besides a source's counters; all others are only skipped
 /// over.
-const LOOKED_AT: [&str; 6] = [
+const LOOKED_AT: [&str; 7] = [
     REMEDIATION_COUNT,
     REMEDIATION_AT,
     REMEDIATION_REASON,
     REMEDIATION_DEAD_AT,
+    SHEDDING_REASON,
     "timestamp",
     "_correlation_id",
 ];
 
 impl<'a> Members<'a> {
+    /// The members of a JSON object, whatever their values.
+    fn read(bytes: &'a [u8], fields: &Fields) -> Result<Self, Malformed> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotAnObject)?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let mut members = json
+            .deserialize_map(MembersVisitor(fields))
+            .map_err(|_| Malformed::NotAnObject)?;
+        json.end().map_err(|_| Malformed::NotAnObject)?;
+        members.locate(text);
+        Ok(members)
+    }
+
+    /// Gives members their values: in place where they are present, else behind the last member.
+    fn set<const N: usize>(&self, members: [(&str, String); N]) -> Vec<Edit> {
+        let mut edits = Vec::with_capacity(4);
+        let mut appended = String::with_capacity(64);
+        for (name, value) in members {
+            let before = edits.len();
+            edits.extend(self.replace(name, &value));
+            if edits.len() == before {
+                if !self.names.is_empty() || !appended.is_empty() {
+                    appended.push(',');
+                }
+                appended.extend(["\"", name, "\":", &value]);
+            }
+        }
+        if !appended.is_empty() {
+            edits.push(Edit {
+                range: self.close..self.close,
+                text: appended,
+            });
+        }
+        edits
+    }
+
     /// Turns the borrowed values into offsets: each is a part of `text`, so its address tells.
     fn locate(&mut self, text: &'a str) {
         let base = text.as_ptr() as usize;
@@ -334,4 +358,81 @@ fn unix_seconds(raw: &str) -> Option<i64> {
         let zoned = naive.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
         Some(zoned.timestamp().as_second())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dlq::{Disposition, Entry, Transfer};
+
+    fn shed(bytes: &[u8]) -> Vec<u8> {
+        let transfer = Transfer {
+            entry: Entry(bytes.to_vec()),
+            edits: shed_stamp(bytes, 2_500, 2_000),
+            disposition: Disposition::Replay,
+        };
+        transfer.arriving().into_owned()
+    }
+
+    /// A member's name as it is spelt, whether it is the reason's, and a value.
+    fn member() -> impl Strategy<Value = (&'static str, bool, &'static str)> {
+        let name = prop_oneof![
+            Just(("\"a\"", false)),
+            Just(("\"_retry_count\"", false)),
+            Just(("\"shedding_reason \"", false)),
+            Just(("\"shedding_reason\"", true)),
+            Just((r#""shedding\u005freason""#, true)),
+        ];
+        let value = prop_oneof![
+            Just("-1.10"),
+            Just("null"),
+            Just(r#""}{\"shedding_reason\":\\""#),
+            Just(r#"{"shedding_reason": [1, {}]}"#),
+            Just("123456789012345678901234567890"),
+        ];
+        (name, value).prop_map(|((name, ours), value)| (name, ours, value))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_reason_is_set_once_or_in_place_and_no_other_byte_changes(
+            members in prop::collection::vec(member(), 0..5),
+            space in "[ \t\r\n]{0,2}",
+        ) {
+            const REASON: &str = r#""queue_depth_exceeded:2500>2000""#;
+            let text = |stamped: bool| {
+                let mut texts: Vec<String> = members
+                    .iter()
+                    .map(|(name, ours, value)| {
+                        let value = if stamped && *ours { REASON } else { value };
+                        format!("{space}{name}{space}:{space}{value}")
+                    })
+                    .collect();
+                let there = members.iter().any(|(_, ours, _)| *ours);
+                if stamped && !there {
+                    texts.push(format!("\"shedding_reason\":{REASON}"));
+                }
+                format!("{space}{{{}}}{space}", texts.join(","))
+            };
+            let after = String::from_utf8(shed(text(false).as_bytes())).expect("text");
+            prop_assert_eq!(after, text(true));
+        }
+
+        #[test]
+        fn what_is_no_object_stays_as_it_is(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..64),
+                "[\\[\\]{}\",:0-9a-z ]{0,24}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let object = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&bytes);
+            prop_assert_eq!(shed(&bytes) == bytes, object.is_err());
+        }
+    }
 }
