@@ -1,12 +1,13 @@
 //! The vocabulary of dead letters: what is peeked, what is moved where, and how a commit ends.
 //!
-//! Nothing here knows Redis; `dlq::redis` and `dlq::spread` speak to it, `dlq::envelope` reads a
-//! message.
+//! Nothing here knows Redis; `dlq::redis`, `dlq::spread` and `dlq::overflow` speak to it,
+//! `dlq::envelope` reads a message.
 
 pub mod ahead;
 pub mod arrivals;
 pub mod calm;
 pub mod envelope;
+pub mod overflow;
 pub mod queue;
 pub mod redis;
 pub mod spread;

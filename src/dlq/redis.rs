@@ -647,7 +647,7 @@ async fn hand_over(each: &mut impl FnMut(Vec<Entry>), entries: Vec<Entry>) {
     each(entries);
 }
 
-fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
+pub(super) fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
     let mut values = answer.into_iter();
     let Some(Value::Int(depth)) = values.next() else {
         return Err(unexpected("peek"));
