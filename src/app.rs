@@ -18,6 +18,7 @@ use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
 use crate::drain::{Drain, DrainConfig, Learnt};
+use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
 use crate::http::{self, BindError, HealthState};
@@ -66,6 +67,8 @@ pub struct App {
     metrics_listener: (TcpListener, SocketAddr),
     drains: Vec<Drain>,
     survey: SurveyConfig,
+    guard: Option<GuardConfig>,
+    deferring: watch::Sender<Deferred>,
     settings: watch::Sender<Settings>,
     knowledge: watch::Sender<Knowledge>,
     dynamic: bool,
@@ -116,6 +119,7 @@ impl App {
             Knowledge::NotNeeded
         };
         let (known, knowledge) = watch::channel(unread);
+        let (deferring, deferred) = watch::channel(Deferred::default());
         let moogsoft = Arc::new(Mutex::new(Moogsoft::new(probe)));
         let mut drains = vec![];
         for source in config.sources {
@@ -132,7 +136,7 @@ impl App {
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(redis, &source, &config.alert_queue),
+                outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
                 queue: Queue::new(redis.clone(), lists).map_err(StartError::NoRoom)?,
                 metrics: metrics.drain.of(&source.name),
                 health_metrics: metrics.health.clone(),
@@ -147,6 +151,8 @@ impl App {
             metrics_listener,
             drains,
             survey,
+            guard: config.guard,
+            deferring,
             settings,
             knowledge: known,
             dynamic: config.dynamic,
@@ -214,6 +220,14 @@ impl App {
         } else {
             Some((self.settings, self.knowledge))
         };
+        // The sender stays alive either way, or the drains would read what is no longer said.
+        let _deferring = if let Some(guard) = self.guard {
+            let guard = guard::run(guard, self.deferring, self.metrics.guard, shutdown.clone());
+            loops.spawn("guard", guard);
+            None
+        } else {
+            Some(self.deferring)
+        };
         for drain in self.drains {
             loops.spawn("drain", drain.run(shutdown.clone()));
         }
@@ -237,7 +251,12 @@ impl App {
 }
 
 /// Looks at the pipeline behind a source's target.
-fn outlook(redis: &LinkConfig, source: &SourceConfig, alert_queue: &str) -> Outlook {
+fn outlook(
+    redis: &LinkConfig,
+    source: &SourceConfig,
+    alert_queue: &str,
+    deferred: watch::Receiver<Deferred>,
+) -> Outlook {
     let ahead = AheadConfig {
         target: source.lists.target.clone(),
         alert_queue: alert_queue.to_owned(),
@@ -246,6 +265,7 @@ fn outlook(redis: &LinkConfig, source: &SourceConfig, alert_queue: &str) -> Outl
         Ahead::new(redis.clone(), ahead),
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
         source.lists.target == alert_queue,
+        deferred,
     )
 }
 

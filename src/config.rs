@@ -13,6 +13,8 @@ pub mod variables;
 use std::ffi::OsString;
 use std::fmt;
 
+use crate::dlq::overflow::GuardedLists;
+use crate::guard::GuardConfig;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
 use crate::settings::Settings;
@@ -46,6 +48,8 @@ pub struct Config {
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
+    /// The backpressure guard, if it is switched on.
+    pub guard: Option<GuardConfig>,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -111,6 +115,13 @@ impl Config {
         reader.cluster_lists(&redis, &sources);
 
         let vars: FixedVars = reader.section()?;
+        let guarded = GuardedLists {
+            alert: others.alert_queue.clone(),
+            ingest: sources[0].lists.target.clone(),
+            dlq: sources[0].lists.source.clone(),
+        };
+        let guard_vars = reader.section()?;
+        let guard = reader.guard(guard_vars, &redis, guarded);
         let max_bytes = vars.remediation_batch_max_bytes;
         let config = Self {
             metrics_port,
@@ -120,6 +131,7 @@ impl Config {
             sources,
             alert_queue: others.alert_queue,
             moog_dlq: others.moog_dlq,
+            guard,
             settings,
             dynamic: reader
                 .take("DYNAMIC_CONFIG_ENABLED", vars.dynamic_config_enabled)

@@ -7,6 +7,7 @@
 //! | [`drain`] | the pass: gate, peek, classify, plan, commit, report |
 //! | [`dlq`] | the words for that, the envelope, and the queues on Redis |
 //! | [`health`] | the gate before Moogsoft |
+//! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`] | what the outside can see |
 //! | [`link`], [`background`], [`shutdown`], [`telemetry`] | the ground to stand on |
 //! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
@@ -20,6 +21,7 @@ pub mod config;
 pub mod demo;
 pub mod dlq;
 pub mod drain;
+pub mod guard;
 pub mod health;
 pub mod http;
 pub mod link;

@@ -3,6 +3,8 @@
 //! Label sets are closed and start at zero, so that a rate is right from the first scrape on. No
 //! label is ever taken from a message.
 
+mod guard;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use crate::drain::report::{Ended, Report};
 use crate::health::Verdict;
 use crate::link;
 
+pub use guard::GuardMetrics;
+
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
 
@@ -35,6 +39,8 @@ pub struct Metrics {
     pub survey: SurveyMetrics,
     /// Settings taken from Redis.
     pub settings: SettingsMetrics,
+    /// The backpressure guard.
+    pub guard: GuardMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -102,6 +108,7 @@ impl Metrics {
             health: HealthMetrics::new(&new)?,
             survey: SurveyMetrics::new(&new)?,
             settings: SettingsMetrics::new(&new)?,
+            guard: GuardMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(

@@ -1,5 +1,6 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
+mod guard;
 mod sentinels;
 mod sources;
 
@@ -392,7 +393,7 @@ impl Reader {
 /// A warning about a name that looks like one of ours and is none.
 fn misspelt(name: &str) -> Option<String> {
     let ours = name.starts_with("REMEDIATION_") || name.starts_with("REPLAY_");
-    if !ours && !name.starts_with("MOOG_") {
+    if !ours && !name.starts_with("MOOG_") && !name.starts_with("BACKPRESSURE_") {
         return None;
     }
     // Kubernetes sets such names for a service called "remediation" or "moog".
@@ -402,7 +403,7 @@ fn misspelt(name: &str) -> Option<String> {
     let distance =
         |variable: &&variables::Variable| strsim::damerau_levenshtein(variable.name, name);
     let nearest = variables::all().min_by_key(distance)?;
-    // The forwarder has MOOG_ variables of its own, so only near misses are ours to speak of.
+    // Others have variables like these of their own, so only near misses are ours to speak of.
     (ours || distance(&nearest) <= 3).then(|| {
         format!(
             "{name} is not known and has no effect: did you mean {}?",

@@ -58,6 +58,13 @@ pub(super) struct ListVars {
 }
 
 #[derive(Deserialize)]
+pub(super) struct GuardVars {
+    pub(super) backpressure_guard_enabled: Field<Flag>,
+    pub(super) alerter_processing_list_prefix: Field<Text>,
+    pub(super) alerter_heartbeat_prefix: Field<Text>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct MoogVars {
     pub(super) moog_health_check_enabled: Field<Flag>,
     pub(super) moog_webhook_url: Option<Field<HttpUrl>>,

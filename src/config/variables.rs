@@ -171,6 +171,26 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Backpressure guard",
+        variables: &[
+            var(
+                "BACKPRESSURE_GUARD_ENABLED",
+                "false",
+                "true: shed load for alerters that do not, by the thresholds in mutt:config:alerter_*",
+            ),
+            var(
+                "ALERTER_PROCESSING_LIST_PREFIX",
+                "mutt:processing:alerter",
+                "the alerters' processing lists, without a colon and the alerter's name; only looked at",
+            ),
+            var(
+                "ALERTER_HEARTBEAT_PREFIX",
+                "mutt:heartbeat:alerter",
+                "the alerters' heartbeats, likewise; only looked at",
+            ),
+        ],
+    },
+    Group {
         title: "Moogsoft",
         variables: &[
             var(

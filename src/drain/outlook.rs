@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::gate::Shut;
 use super::pace::View;
 use crate::dlq::ahead::{Ahead, Breaker, Seen};
 use crate::dlq::arrivals::Arrivals;
+use crate::guard::Deferred;
 use crate::link;
 
 /// For so long a look serves further decisions, own replays counted in.
@@ -19,6 +21,8 @@ pub struct Outlook {
     ahead: Ahead,
     arrivals: Arrivals,
     target_is_alert_queue: bool,
+    /// Whether the guard has replays wait.
+    deferred: watch::Receiver<Deferred>,
     began: Instant,
     last: Option<(Instant, Seen)>,
 }
@@ -26,11 +30,17 @@ pub struct Outlook {
 impl Outlook {
     /// An outlook over connections of its own, made at the first use.
     #[must_use]
-    pub fn new(ahead: Ahead, arrivals: Arrivals, target_is_alert_queue: bool) -> Self {
+    pub fn new(
+        ahead: Ahead,
+        arrivals: Arrivals,
+        target_is_alert_queue: bool,
+        deferred: watch::Receiver<Deferred>,
+    ) -> Self {
         Self {
             ahead,
             arrivals,
             target_is_alert_queue,
+            deferred,
             began: Instant::now(),
             last: None,
         }
@@ -94,10 +104,15 @@ impl Outlook {
     }
 
     fn put_together(&self, seen: Seen, came_back: Option<Vec<i64>>) -> View {
+        let shut = if seen.breaker == Breaker::Open {
+            Some(Shut::Breaker)
+        } else {
+            self.deferred.borrow().holds().then_some(Shut::Deferred)
+        };
         View {
             now: self.began.elapsed(),
             second: jiff::Timestamp::now().as_second(),
-            shut: (seen.breaker == Breaker::Open).then_some(Shut::Breaker),
+            shut,
             half_open: seen.breaker == Breaker::HalfOpen,
             target_depth: seen.target_depth,
             alert_depth: seen.alert_depth,

@@ -17,6 +17,7 @@ mod docs;
 mod drain;
 mod faults;
 mod gates;
+mod guard;
 mod http;
 mod moogsoft;
 mod pace;
