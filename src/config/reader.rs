@@ -243,6 +243,7 @@ impl Reader {
 
     pub(super) fn redis(&mut self, vars: RedisVars, instance: &str) -> LinkConfig {
         let host = self.take("REDIS_HOST", vars.redis_host).0;
+        self.shown.insert("REDIS_HOST", host.clone());
         let port = self.take("REDIS_PORT", vars.redis_port).0;
         let db = self.take("REDIS_DB", vars.redis_db).0;
         let tls = self.take("REDIS_TLS_ENABLED", vars.redis_tls_enabled).0;
@@ -354,7 +355,8 @@ impl Reader {
         match parsed {
             Ok(url) if plain(&url) => url,
             _ => {
-                self.problems.push("REDIS_HOST: the value (not shown, it may hold a password) is not a host name or address; one with a scheme belongs into REDIS_URL".into());
+                self.problems
+                    .push("REDIS_HOST: the value (not shown) is not a host name or address".into());
                 Url::parse("redis://localhost:6379/0")
                     .unwrap_or_else(|_| unreachable!("it is a URL"))
             }
@@ -364,7 +366,14 @@ impl Reader {
     /// Lists of a cluster must leave room for what goes with them.
     pub(super) fn cluster_lists(&mut self, redis: &LinkConfig, lists: &Lists) {
         if let Err(problem) = Queue::new(redis.clone(), lists.clone()) {
-            self.problems.push(problem.to_string());
+            let names = [
+                ("ALERTER_DLQ_NAME", &lists.source),
+                ("INGEST_QUEUE_NAME", &lists.target),
+                ("DEAD_LETTER_QUEUE", &lists.dead),
+            ];
+            for (name, _) in names.iter().filter(|(_, list)| **list == problem.list) {
+                self.problems.push(format!("{name}: {problem}"));
+            }
         }
     }
 
@@ -402,7 +411,8 @@ fn misspelt(name: &str) -> Option<String> {
     // The forwarder has MOOG_ variables of its own, so only near misses are ours to speak of.
     (ours || distance(&nearest) <= 3).then(|| {
         format!(
-            "{name} is not known and has no effect: did you mean {}?",
+            "{} is not known and has no effect: did you mean {}?",
+            name.escape_debug(),
             nearest.name
         )
     })

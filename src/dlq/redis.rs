@@ -182,6 +182,11 @@ impl Queue {
         if !self.unreplicated || self.look(0).await?.depth == 0 {
             return Ok(());
         }
+        self.leave_transaction().await;
+        // What is to be waited for may have been written on another connection.
+        let touch = TOUCH.command(&[&self.lists.source]);
+        let touched = TOUCH.call::<i64>(&mut self.link, &touch).await;
+        touched.map_err(|source| self.replicate_error(source))?;
         self.replicated().await
     }
 
@@ -196,10 +201,14 @@ impl Queue {
         self.leave_transaction().await;
         let answer = self.link.replicated().await;
         self.unreplicated = answer.is_err();
-        answer.map_err(|source| Error::Replicate {
+        answer.map_err(|source| self.replicate_error(source))
+    }
+
+    fn replicate_error(&self, source: link::Error) -> Error {
+        Error::Replicate {
             source_list: self.lists.source.clone(),
             source,
-        })
+        }
     }
 
     async fn read_pieces(
@@ -665,6 +674,7 @@ fn unexpected(script: &str) -> link::Error {
 }
 
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 /// Sent whole, so that its absence cannot break a transaction in the middle.
 const SETTLE: &str = include_str!("settle.lua");

@@ -129,6 +129,18 @@ impl Cluster {
         &self.nodes[self.owner(key).await]
     }
 
+    /// The replica of the node that a key is on.
+    pub async fn replica_of(&self, key: &str) -> &Redis {
+        let primary = format!("master_port:{}\r\n", self.at(key).await.port());
+        for (_, node) in self.up() {
+            let info: String = node.command(&["INFO", "replication"]).await;
+            if info.contains("role:slave") && info.contains(&primary) {
+                return node;
+            }
+        }
+        panic!("{key} has no replica");
+    }
+
     pub async fn len(&self, key: &str) -> usize {
         self.at(key).await.len(key).await
     }
