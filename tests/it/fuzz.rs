@@ -84,14 +84,34 @@ fn words(path: &Path) -> Vec<Vec<u8>> {
     let lines = text.lines().filter(|line| line.starts_with('"'));
     lines
         .map(|line| {
-            let inner = line.trim_start_matches('"');
-            let inner = inner.strip_suffix('"').expect("a closing mark");
-            inner
-                .replace("\\\"", "\"")
-                .replace("\\\\", "\\")
-                .into_bytes()
+            let inner = line
+                .strip_prefix('"')
+                .and_then(|line| line.strip_suffix('"'));
+            unescaped(inner.expect("quotation marks at both ends"))
         })
         .collect()
+}
+
+/// A word without its escapes, which are a backslash and the character itself, or `x` and two digits.
+fn unescaped(word: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = word.as_bytes();
+    while let [first, others @ ..] = rest {
+        rest = others;
+        match (*first, others) {
+            (b'\\', [b'x', digits @ ..]) => {
+                let digits = std::str::from_utf8(&digits[..2]).expect("ASCII");
+                bytes.push(u8::from_str_radix(digits, 16).expect("two digits"));
+                rest = &others[3..];
+            }
+            (b'\\', [escaped, others @ ..]) => {
+                bytes.push(*escaped);
+                rest = others;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    bytes
 }
 
 /// An input of the corpus with one to six changes.

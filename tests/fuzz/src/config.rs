@@ -32,6 +32,10 @@ const ADDRESSES: [&str; 7] = [
 
 /// Each line is a pair, `NAME=text`.
 pub fn check(data: &[u8]) {
+    // A fuzzer that has learnt the mark may put it where it is no secret.
+    if data.windows(4).any(|part| part == &MARK.as_bytes()[..4]) {
+        return;
+    }
     let mut pairs = BTreeMap::new();
     for line in data.split(|byte| *byte == b'\n').take(40) {
         let Some(at) = line.iter().position(|byte| *byte == b'=') else {
