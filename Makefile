@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos check bench pace failover overload image clean
+.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover overload image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -25,9 +25,28 @@ test: ## all tests, on real Redis servers that they start themselves
 	@.ci/setup test
 	cargo test --locked
 
+servers: ## the integration tests on Redis 8, Valkey 8 and Valkey 9, fetched from Debian's archive
+	.ci/servers
+
 chaos: ## everything goes wrong at once for CHAOS_SECONDS, or by one CHAOS_SEED for CHAOS_ROUNDS, at CHAOS_PLACE
 	@.ci/setup test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-300} cargo test --locked --test it fresh_seed -- --nocapture
+
+# A sanitizer needs features of the compiler that are not stable, but no other compiler.
+fuzz: ## each fuzz target for FUZZ_SECONDS, with the address sanitizer
+	@.ci/setup fuzz
+	set -e; for target in envelope config settings slot; do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		PATH="$$PWD/target/ci/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 \
+		cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
+			target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- \
+			-dict=tests/fuzz/$$target.dict -max_len=2048 -print_final_stats=1 \
+			-max_total_time=$${FUZZ_SECONDS:-600}; \
+	done
+
+mutants: ## whether the tests notice each small change of the rules, plans, envelopes and configuration
+	@.ci/setup mutants
+	PATH="$$PWD/target/ci/tools/bin:$$PATH" cargo mutants --in-place --output target
 
 check: ## format, lints, documentation, dependencies, manifests, links
 	.ci/check

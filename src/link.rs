@@ -189,8 +189,9 @@ impl Link {
         self.opened
     }
 
-    /// Waits until as many replicas as are asked for have all that was written so far. On a new
-    /// connection that is what the server holds, because opening one sends commands.
+    /// Waits until as many replicas as are asked for have what this connection wrote last, and all
+    /// that any other had written before that. Where it has written nothing yet, Redis 8.0 and
+    /// Valkey 8.1 wait for nothing.
     ///
     /// # Errors
     /// As [`Link::call`], and [`Reason::ReplicasBehind`]. What was written stands in any case.

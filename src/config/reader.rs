@@ -240,6 +240,7 @@ impl Reader {
 
     pub(super) fn redis(&mut self, vars: RedisVars, instance: &str) -> LinkConfig {
         let host = self.take("REDIS_HOST", vars.redis_host).0;
+        self.shown.insert("REDIS_HOST", host.clone());
         let port = self.take("REDIS_PORT", vars.redis_port).0;
         let db = self.take("REDIS_DB", vars.redis_db).0;
         let tls = self.take("REDIS_TLS_ENABLED", vars.redis_tls_enabled).0;
@@ -351,7 +352,8 @@ impl Reader {
         match parsed {
             Ok(url) if plain(&url) => url,
             _ => {
-                self.problems.push("REDIS_HOST: the value (not shown, it may hold a password) is not a host name or address; one with a scheme belongs into REDIS_URL".into());
+                self.problems
+                    .push("REDIS_HOST: the value (not shown) is not a host name or address".into());
                 Url::parse("redis://localhost:6379/0")
                     .unwrap_or_else(|_| unreachable!("it is a URL"))
             }
@@ -360,9 +362,17 @@ impl Reader {
 
     /// Lists of a cluster must leave room for what goes with them.
     pub(super) fn cluster_lists(&mut self, redis: &LinkConfig, sources: &[SourceConfig]) {
-        for source in sources {
-            if let Err(problem) = Queue::new(redis.clone(), source.lists.clone()) {
-                self.problems.push(problem.to_string());
+        for SourceConfig { name, lists, .. } in sources {
+            if let Err(problem) = Queue::new(redis.clone(), lists.clone()) {
+                let named = [
+                    ("DLQ", &lists.source),
+                    ("TARGET", &lists.target),
+                    ("DEAD", &lists.dead),
+                ];
+                for (part, _) in named.iter().filter(|(_, list)| **list == problem.list) {
+                    let variable = sources::named(name, part);
+                    self.problems.push(format!("{variable}: {problem}"));
+                }
             }
         }
     }
@@ -406,7 +416,8 @@ fn misspelt(name: &str) -> Option<String> {
     // Others have variables like these of their own, so only near misses are ours to speak of.
     (ours || distance(&nearest) <= 3).then(|| {
         format!(
-            "{name} is not known and has no effect: did you mean {}?",
+            "{} is not known and has no effect: did you mean {}?",
+            name.escape_debug(),
             nearest.name
         )
     })

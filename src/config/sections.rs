@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::value::{
-    Field, Flag, HeaderSecret, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio, RedisUrl,
-    Text, Whole,
+    Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio,
+    RedisUrl, Text, Whole,
 };
 use crate::settings::{
     BatchPause, BatchSize, BatchesPerCycle, CanarySize, Interval, MaxPerSecond, MaxPoisonRetries,
@@ -74,7 +74,7 @@ pub(super) struct MoogVars {
 
 #[derive(Deserialize)]
 pub(super) struct RedisVars {
-    pub(super) redis_host: Field<Text>,
+    pub(super) redis_host: Field<Host>,
     pub(super) redis_port: Field<Whole<1, 65_535>>,
     pub(super) redis_db: Field<Whole<0, 2_147_483_647>>,
     pub(super) redis_url: Option<Field<RedisUrl>>,

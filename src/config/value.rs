@@ -134,6 +134,26 @@ impl Value for Text {
     }
 }
 
+/// The host of a server. A text that is refused is not shown, because it may be an address with a
+/// password.
+#[derive(Clone, Debug)]
+pub struct Host(pub String);
+
+impl Value for Host {
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "a host name or address; one with a scheme, a user or a password belongs into REDIS_URL"
+            .into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let foreign = |c: char| c.is_whitespace() || "@/\\?#%".contains(c);
+        let Text(text) = Text::parse(text)?;
+        (!text.contains(foreign)).then_some(Self(text))
+    }
+}
+
 /// A name without any white space, as `CLIENT SETNAME` takes it.
 #[derive(Clone, Debug)]
 pub struct Name(pub String);
@@ -232,7 +252,7 @@ impl Value for RedisUrl {
     const SECRET: bool = true;
 
     fn expected() -> String {
-        "a redis://, rediss:// or unix:// address with a database number at most".into()
+        "a redis://, rediss://, valkey://, valkeys:// or unix:// address with a database number at most".into()
     }
 
     fn parse(text: &str) -> Option<Self> {

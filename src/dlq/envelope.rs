@@ -363,6 +363,7 @@ fn unix_seconds(raw: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
@@ -434,5 +435,68 @@ mod tests {
             let object = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&bytes);
             prop_assert_eq!(shed(&bytes) == bytes, object.is_err());
         }
+    }
+
+    static FIELDS: LazyLock<Fields> = LazyLock::new(Fields::alerter);
+
+    fn read(text: &str) -> Envelope<'_> {
+        Envelope::read(text.as_bytes(), &FIELDS).expect("an object")
+    }
+
+    #[test]
+    fn a_correlation_id_is_text_without_control_characters_and_not_too_long() {
+        let id = |text| read(text).correlation_id();
+        assert_eq!(id(r#"{"_correlation_id":"a-1"}"#).as_deref(), Some("a-1"));
+        assert_eq!(
+            id(r#"{"_correlation_id":"a\u0007\nb"}"#).as_deref(),
+            Some("ab")
+        );
+        assert_eq!(id(r#"{"_correlation_id":7}"#), None);
+        assert_eq!(id("{}"), None);
+        let long = format!(r#"{{"_correlation_id":"{}"}}"#, "é".repeat(129));
+        assert_eq!(id(&long), Some("é".repeat(128)));
+    }
+
+    #[test]
+    fn a_message_has_been_around_since_its_last_replay_or_its_timestamp() {
+        let since = |text| read(text).since();
+        for (text, seconds) in [
+            (r#"{"timestamp":1700000000}"#, Some(1_700_000_000)),
+            (r#"{"timestamp":"1700000000.9"}"#, Some(1_700_000_000)),
+            (
+                r#"{"timestamp":"2023-11-14T22:13:20Z"}"#,
+                Some(1_700_000_000),
+            ),
+            (
+                r#"{"timestamp":"2023-11-14T23:13:20+01:00"}"#,
+                Some(1_700_000_000),
+            ),
+            (
+                r#"{"timestamp":"2023-11-14T22:13:20.5"}"#,
+                Some(1_700_000_000),
+            ),
+            (r#"{"timestamp":1,"_remediation_at":2}"#, Some(2)),
+            (r#"{"timestamp":1,"_remediation_at":"x"}"#, Some(1)),
+            (r#"{"timestamp":99999999999}"#, Some(99_999_999_999)),
+            (r#"{"timestamp":100000000000}"#, None),
+            (r#"{"timestamp":-1}"#, None),
+            (r#"{"timestamp":"yesterday"}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(since(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_told() {
+        let wrong = |text: &str| {
+            let read = Envelope::read(text.as_bytes(), &FIELDS);
+            read.map(drop).expect_err(text)
+        };
+        assert_eq!(wrong("[]").to_string(), "not a JSON object");
+        assert_eq!(
+            wrong(r#"{"_remediation_count":-1}"#).to_string(),
+            "_remediation_count is not a non-negative integer"
+        );
     }
 }

@@ -187,6 +187,11 @@ impl Queue {
         if !self.unreplicated || self.look(0).await?.depth == 0 {
             return Ok(());
         }
+        self.leave_transaction().await;
+        // What is to be waited for may have been written on another connection.
+        let touch = TOUCH.command(&[&self.lists.source]);
+        let touched = TOUCH.call::<i64>(&mut self.link, &touch).await;
+        touched.map_err(|source| self.replicate_error(source))?;
         self.replicated().await
     }
 
@@ -201,10 +206,14 @@ impl Queue {
         self.leave_transaction().await;
         let answer = self.link.replicated().await;
         self.unreplicated = answer.is_err();
-        answer.map_err(|source| Error::Replicate {
+        answer.map_err(|source| self.replicate_error(source))
+    }
+
+    fn replicate_error(&self, source: link::Error) -> Error {
+        Error::Replicate {
             source_list: self.lists.source.clone(),
             source,
-        })
+        }
     }
 
     async fn read_pieces(
@@ -682,6 +691,7 @@ fn unexpected(script: &str) -> link::Error {
 }
 
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 /// Why it took the pushes back when the target would have become too deep.
 const FULL: &[u8] = b"FULL";

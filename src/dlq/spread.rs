@@ -255,16 +255,17 @@ impl Queue {
 
     /// The number of the next batch.
     async fn begin(&mut self) -> Result<String, link::Error> {
-        let command = BEGIN.command(&[&self.source.records]);
+        // A source that goes back further than the records reach would have them moved again.
+        let wait = self.demanded || self.unconfirmed + 1 >= UNCONFIRMED;
+        let mut command = BEGIN.command(&[&self.source.records]);
+        command.arg(u8::from(wait));
         let answer = BEGIN
             .call::<Vec<Value>>(&mut self.source.link, &command)
             .await?;
         match &answer[..] {
             [Value::BulkString(number), Value::Int(_)] => {
                 self.unconfirmed += 1;
-                if self.demanded || self.unconfirmed >= UNCONFIRMED {
-                    // A source that goes back further than the records reach would have them moved
-                    // again.
+                if wait {
                     replicated(&mut self.source, self.demanded).await?;
                     self.unconfirmed = 0;
                 }
@@ -540,7 +541,7 @@ fn unexpected(script: &str) -> link::Error {
 /// A list beside which no other key is sure to be in the same slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{list}: no other key can be put into this list's slot, because its name has braces; expected a name without braces, or all three lists with one hash tag like {{mutt}}:dlq:alerter"
+    "no other key can be put into the slot of {list:?}, because of its braces; expected a name without braces, or all three lists with one hash tag like {{mutt}}:dlq:alerter"
 )]
 pub struct NoRoom {
     /// The list's name.

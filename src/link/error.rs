@@ -153,7 +153,9 @@ impl Reason {
             Self::HalfDone => {
                 "the batch lies in the replay target or the dead list, and still in the source: compare their ends before it is moved again; the worker uses no transactions any more until it is restarted"
             }
-            Self::Unsupported => "use Redis 7.0 or later, with its commands under their own names",
+            Self::Unsupported => {
+                "use Redis 7.0, Valkey 7.2 or later, with its commands under their own names"
+            }
             Self::Cluster => {
                 "look at CLUSTER INFO: a slot is moving, or no node serves it; REDIS_CLUSTER_NODES must name nodes of a cluster, and a cluster needs it"
             }
@@ -251,8 +253,14 @@ impl Error {
         let detail = detail.unwrap_or_default();
         let reason = match reason {
             Reason::Other if detail.contains("compiling script") => Reason::Unsupported,
-            // What an ACL denies within a script comes without the usual code.
-            Reason::Other if detail.contains("can't run this command") => Reason::NoPermission,
+            // What an ACL denies within a script comes without the usual code, in the words of Redis
+            // 7.0 or in those of later servers.
+            Reason::Other
+                if detail.contains("user executing the script can't")
+                    || detail.contains("ACL failure in script") =>
+            {
+                Reason::NoPermission
+            }
             reason => reason,
         };
         Self::new(reason, format!("{code} {detail}"))

@@ -8,10 +8,11 @@ use mutt_remediation::dlq::redis::{Limits, Lists};
 use mutt_remediation::dlq::{Committed, Disposition, Reason};
 use mutt_remediation::drain::classify::Rules;
 use mutt_remediation::drain::plan::{Plan, plan};
-use mutt_remediation::link::{Address, LinkConfig, Wait};
+use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 
 mod apart;
 
+use crate::connection::allow_setinfo;
 use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, daemon, until};
 
 const TOGETHER: [&str; 3] = [
@@ -93,6 +94,10 @@ fn queue(cluster: &Cluster) -> Queue {
 }
 
 fn waiting_queue(cluster: &Cluster, wait: Option<Wait>) -> Queue {
+    queue_to(cluster, TARGET, wait)
+}
+
+fn queue_to(cluster: &Cluster, target: &str, wait: Option<Wait>) -> Queue {
     let nodes = cluster.seeds();
     let nodes = nodes.split(',').map(|node| {
         let (host, port) = node.split_once(':').expect("host:port");
@@ -115,7 +120,7 @@ fn waiting_queue(cluster: &Cluster, wait: Option<Wait>) -> Queue {
     };
     let lists = Lists {
         source: SOURCE.into(),
-        target: TARGET.into(),
+        target: target.into(),
         dead: DEAD.into(),
     };
     Queue::new(config, lists).expect("plain names")
@@ -372,6 +377,38 @@ async fn a_failover_of_either_side_between_push_and_trim_loses_and_doubles_nothi
 }
 
 #[tokio::test]
+async fn no_batch_is_begun_while_the_replica_of_the_source_lacks_the_last_trim() {
+    let cluster = Cluster::start().await;
+    cluster.push(SOURCE, &["{}"; 40]).await;
+    let wait = Wait {
+        replicas: 1,
+        timeout: Duration::from_millis(300),
+    };
+    let elsewhere = "bar";
+    assert_ne!(cluster.owner(elsewhere).await, cluster.owner(SOURCE).await);
+    let mut first = queue_to(&cluster, elsewhere, Some(wait));
+    let (_, batch) = planned(&mut first, 20).await;
+    let replica = cluster.node(cluster.replica(SOURCE).await);
+    replica.signal("-STOP");
+    let moved = first.commit(&batch.transfers).await.expect("moved");
+    assert!(matches!(moved, Committed::Moved { replayed: 20, .. }));
+    drop(first);
+
+    // A new worker has written nothing yet, and waits for that trim all the same.
+    let mut next = queue_to(&cluster, elsewhere, Some(wait));
+    let error = next.finish().await.expect_err("the replica stands still");
+    assert_eq!(error.link().reason, link::Reason::ReplicasBehind, "{error}");
+    replica.signal("-CONT");
+    until("the replica has it", || async {
+        queue_to(&cluster, elsewhere, Some(wait))
+            .finish()
+            .await
+            .is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_slot_may_move_in_the_middle_of_a_drain() {
     let cluster = Cluster::start().await;
     let letters = letters(2_000);
@@ -396,7 +433,7 @@ async fn settings_that_do_not_go_with_a_cluster_are_refused_with_the_remedy() {
         (&[seeds, ("REDIS_URL", "redis://a")], "expected one of them"),
         (
             &[seeds, ("ALERTER_DLQ_NAME", "a{}{b}")],
-            "with one hash tag like {mutt}:dlq:alerter",
+            "ALERTER_DLQ_NAME: no other key can be put into the slot of \"a{}{b}\"",
         ),
         (
             &[("REDIS_CLUSTER_NODES", "127.0.0.1:0")],
@@ -433,6 +470,7 @@ async fn an_acl_user_needs_no_more_than_the_docs_say() {
     words.push("+cluster|slots");
     for index in 0..6 {
         cluster.node(index).command::<()>(&words).await;
+        allow_setinfo(cluster.node(index)).await;
     }
     let worker = [
         ("REDIS_USERNAME", "worker"),

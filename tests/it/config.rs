@@ -150,8 +150,22 @@ fn a_redis_url_wins_and_tls_makes_it_speak_tls() {
         ("REDIS_HOST", "ignored"),
     ];
     assert_eq!(url(&both), "redis://other:7000/2");
+    let valkey = ("REDIS_URL", "valkey://other:7000/2");
+    assert_eq!(url(&[valkey]), "valkey://other:7000/2");
+    assert_eq!(
+        url(&[valkey, ("REDIS_TLS_ENABLED", "on")]),
+        "valkeys://other:7000/2"
+    );
     assert!(problem("REDIS_HOST", "a/b").contains("is not a host name"));
-    assert!(!problem("REDIS_HOST", "redis://:hush@host:6379").contains("hush"));
+    for address in [
+        "redis://:hush@host:6379",
+        ":hush@host",
+        "hush@host",
+        ":hush\u{7}",
+    ] {
+        let problem = problem("REDIS_HOST", address);
+        assert!(!problem.contains("hush"), "{problem}");
+    }
     let warnings = load(&both).expect("valid").warnings.join("\n");
     assert!(warnings.contains("REDIS_HOST has no effect: REDIS_URL wins"));
     assert!(problem("REDIS_PORT", "tcp://10.0.0.1:6379").contains("enableServiceLinks: false"));

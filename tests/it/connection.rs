@@ -229,6 +229,7 @@ async fn an_acl_user_needs_no_more_than_the_docs_say() {
     let mut words = vec!["ACL", "SETUSER", "worker"];
     words.extend(rule.split_whitespace());
     redis.command::<()>(&words).await;
+    allow_setinfo(&redis).await;
     redis
         .command::<()>(&["SET", "mutt:config:remediation_batch_size", "7"])
         .await;
@@ -252,6 +253,16 @@ async fn an_acl_user_needs_no_more_than_the_docs_say() {
         .await;
     let log: Vec<Vec<redis::Value>> = redis.command(&["ACL", "LOG"]).await;
     assert!(log.is_empty(), "{log:?}");
+}
+
+/// As the page says, where the server knows that command: from Redis 7.2 on.
+pub(crate) async fn allow_setinfo(redis: &Redis) {
+    let words = ["ACL", "SETUSER", "worker", "+client|setinfo"];
+    let answer = redis.try_command::<()>(&words).await;
+    let known = redis
+        .try_command::<redis::Value>(&["CLIENT", "SETINFO", "LIB-NAME", "test"])
+        .await;
+    assert_eq!(answer.is_ok(), known.is_ok());
 }
 
 /// A daemon whose user may do anything but this.
@@ -542,7 +553,7 @@ async fn after_a_stall_the_batches_grow_back_within_the_pass() {
         .command::<()>(&["CLIENT", "PAUSE", "5000", "ALL"])
         .await;
     daemon
-        .until_metric(&failed("timeout"), |count| count >= 2.0)
+        .until_metric(&failed("timeout"), |count| count >= 1.0)
         .await;
     until("it has drained", || async { redis.len(SOURCE).await == 0 }).await;
     assert_eq!(redis.len(TARGET).await, 5_000);

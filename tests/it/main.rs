@@ -16,6 +16,7 @@ mod demo;
 mod docs;
 mod drain;
 mod faults;
+mod fuzz;
 mod gates;
 mod guard;
 mod http;

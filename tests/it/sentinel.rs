@@ -186,9 +186,17 @@ async fn a_replica_that_stands_still_stops_the_drain_after_one_batch() {
         ("REDIS_WAIT_TIMEOUT_MS", "300"),
         ("REMEDIATION_BATCH_SIZE", "10"),
     ];
+    until("the replica follows", || async {
+        let info: String = primary.command(&["INFO", "replication"]).await;
+        info.contains("state=online")
+    })
+    .await;
     primary.dead_letter(&["{}"; 30]).await;
     let daemon = Daemon::start(&primary, &wait);
     until("it drains", || async { primary.len(TARGET).await == 30 }).await;
+    // By then the replica has the last batch, too.
+    let empty = "mutt_remediation_passes_total{outcome=\"empty\"}";
+    daemon.until_metric(empty, |count| count >= 1.0).await;
 
     replica.signal("-STOP");
     primary.dead_letter(&["{}"; 30]).await;

@@ -213,7 +213,7 @@ fn variable(source: &str, part: &str) -> String {
 }
 
 /// The variable that sets a list.
-fn named(source: &str, part: &str) -> String {
+pub(super) fn named(source: &str, part: &str) -> String {
     match (source, part) {
         ("alerter", "DLQ") => "ALERTER_DLQ_NAME".into(),
         ("alerter", "TARGET") => "INGEST_QUEUE_NAME".into(),

@@ -3,6 +3,8 @@
 --
 -- KEYS[1] the source's sequence
 -- Runs without memory as well: what is taken off the source makes room there.
+-- ARGV[1] 1 if replicas will be waited for: then the sequence is written once more as it is, so that
+-- this connection's WAIT has something to wait for
 -- A first number is the time in microseconds, so that one which was lost with all its history does
 -- not meet an old record of a destination.
 
@@ -10,7 +12,10 @@ local number = redis.call('GET', KEYS[1])
 if number and not tonumber(number) then
   return redis.error_reply('WRONGTYPE key ' .. KEYS[1] .. ' holds no number')
 end
-if number then return { number, 0 } end
+if number then
+  if ARGV[1] == '1' then redis.call('SET', KEYS[1], number) end
+  return { number, 0 }
+end
 local now = redis.call('TIME')
 number = now[1] .. string.format('%06d', tonumber(now[2]))
 redis.call('SET', KEYS[1], number)

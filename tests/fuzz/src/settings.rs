@@ -1,0 +1,123 @@
+//! What Redis says about the settings, reading after reading, against a model with a memory of its
+//! own.
+
+use std::time::Duration;
+
+use mutt_remediation::settings::{Overlay, Settings, keys};
+
+/// What a key's text may be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Flag,
+    Pace,
+    /// From the lowest to the highest number.
+    Whole(u64, u64),
+    Ratio,
+}
+
+use Kind::{Flag, Pace, Ratio, Whole};
+
+/// Each key, in the order of `keys`, and what the environment says: flags are 0 or 1.
+const KEYS: [(&str, Kind, f64); 14] = [
+    ("remediation_enabled", Flag, 1.0),
+    ("remediation_interval", Whole(1, 604_800), 300.0),
+    ("remediation_batch_size", Whole(1, 10_000), 10.0),
+    ("max_poison_retries", Whole(0, 1_000_000), 3.0),
+    ("remediation_batches_per_cycle", Whole(0, 1_000_000), 1.0),
+    ("remediation_batch_pause_ms", Whole(0, 60_000), 100.0),
+    ("replay_pace", Pace, 0.0),
+    ("replay_canary_size", Whole(1, 10_000), 10.0),
+    ("replay_observe_seconds", Whole(1, 3_600), 2.0),
+    ("replay_max_bounce_ratio", Ratio, 0.1),
+    ("replay_target_max_depth", Whole(0, 1_000_000_000), 77.0),
+    ("replay_max_per_second", Whole(0, 1_000_000), 0.0),
+    ("poison_guard_enabled", Flag, 1.0),
+    ("poison_max_ratio", Ratio, 0.5),
+];
+
+/// Each line is one reading: texts of the keys in their order, separated by `|`, `-` for a key that
+/// is missing, as are those that the line does not come to.
+pub fn check(data: &[u8]) {
+    assert!(keys().eq(KEYS.map(|(name, ..)| name)));
+    let base = KEYS.map(|(.., value)| value);
+    let text = String::from_utf8_lossy(data);
+    let mut overlay = Overlay::new(settings(base));
+    let mut good: [Option<f64>; 14] = [None; 14];
+    let mut refused: [Option<String>; 14] = Default::default();
+    for line in text.split('\n').take(16) {
+        let text = |part: &str| (part != "-").then(|| part.to_owned());
+        let mut found: Vec<Option<String>> = line.split('|').map(text).collect();
+        found.truncate(14);
+
+        let mut news = Vec::new();
+        for (index, (name, kind, _)) in KEYS.into_iter().enumerate() {
+            match found.get(index).cloned().flatten() {
+                None => (good[index], refused[index]) = (None, None),
+                Some(text) => match number(&text, kind) {
+                    Some(number) => (good[index], refused[index]) = (Some(number), None),
+                    None => {
+                        if refused[index].as_ref() != Some(&text) {
+                            news.push((name, text.clone()));
+                        }
+                        refused[index] = Some(text);
+                    }
+                },
+            }
+        }
+        let (taken, told) = overlay.take(&found);
+        let now = std::array::from_fn(|index| good[index].unwrap_or(base[index]));
+        assert_eq!(taken, settings(now), "{line:?}");
+        assert!(told.iter().all(|refused| !refused.expected.is_empty()));
+        let told: Vec<_> = told.into_iter().map(|r| (r.key, r.text)).collect();
+        assert_eq!(told, news, "{line:?}");
+    }
+}
+
+fn settings(numbers: [f64; 14]) -> Settings {
+    let whole = |index: usize| numbers[index] as u64;
+    Settings {
+        enabled: whole(0) == 1,
+        interval: Duration::from_secs(whole(1)),
+        batch_size: whole(2),
+        max_poison_retries: whole(3),
+        batches_per_cycle: whole(4),
+        batch_pause: Duration::from_millis(whole(5)),
+        adaptive: whole(6) == 1,
+        canary_size: whole(7),
+        observe: Duration::from_secs(whole(8)),
+        max_bounce_ratio: numbers[9],
+        target_max_depth: Some(whole(10)),
+        max_per_second: whole(11),
+        poison_guard: whole(12) == 1,
+        poison_max_ratio: numbers[13],
+    }
+}
+
+fn number(text: &str, kind: Kind) -> Option<f64> {
+    let text = text.trim();
+    let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let (low, high) = match kind {
+        Flag if is(&["true", "1", "yes", "on"]) => return Some(1.0),
+        Flag if is(&["false", "0", "no", "off"]) => return Some(0.0),
+        Pace if is(&["adaptive"]) => return Some(1.0),
+        Pace if is(&["fixed"]) => return Some(0.0),
+        Flag | Pace => return None,
+        Ratio => {
+            let ratio: f64 = text.parse().ok()?;
+            return (ratio >= 0.0 && ratio <= 1.0).then_some(ratio);
+        }
+        Whole(low, high) => (low, high),
+    };
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_start_matches('0');
+    if significant.len() > 10 {
+        return None;
+    }
+    let number = significant
+        .bytes()
+        .fold(0, |sum, byte| sum * 10 + u64::from(byte - b'0'));
+    (low..=high).contains(&number).then_some(number as f64)
+}
