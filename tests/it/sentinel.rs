@@ -195,7 +195,7 @@ async fn a_replica_that_stands_still_stops_the_drain_after_one_batch() {
     let daemon = Daemon::start(&primary, &wait);
     until("it drains", || async { primary.len(TARGET).await == 30 }).await;
     // By then the replica has the last batch, too.
-    let empty = "mutt_remediation_passes_total{outcome=\"empty\"}";
+    let empty = "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}";
     daemon.until_metric(empty, |count| count >= 1.0).await;
 
     replica.signal("-STOP");
