@@ -23,6 +23,7 @@ mod http;
 mod moogsoft;
 mod pace;
 mod pipeline;
+mod plots;
 mod sentinel;
 mod settings;
 mod shutdown;

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use mutt_remediation::drain::gate::Gate;
-use mutt_remediation::drain::pace::{Act, Memory, PaceRules, View, decide};
+use mutt_remediation::drain::gate::{Gate, Shut};
+use mutt_remediation::drain::pace::{Act, Memory, PaceRules, View, Waiting, decide};
+use mutt_remediation::drain::systemic::Systemic;
 
 /// Steps a second.
 const STEPS: u64 = 100;
@@ -20,6 +21,10 @@ const POLL: u64 = 10;
 const TRIES: u8 = 3;
 /// Replays after which a message is parked.
 const POISON: u8 = 3;
+/// The share of a batch that may have used up its replays before none is parked.
+const POISON_RATIO: f64 = 0.5;
+/// How often a gate that is shut is looked at.
+const GATE_LOOK: Duration = Duration::from_secs(5);
 /// The Unix second at which a simulation begins.
 const EPOCH: i64 = 1_790_000_000;
 
@@ -75,8 +80,12 @@ pub enum Replayer {
     Python { batch: u64, interval: u64 },
     /// All that is there, counts reset, every so many seconds.
     AllAtOnce { interval: u64 },
-    /// This project's worker.
-    Worker { rules: PaceRules, pause: Duration },
+    /// This project's worker: passes that begin an interval apart, batches that are a pause apart.
+    Worker {
+        rules: PaceRules,
+        pause: Duration,
+        interval: Duration,
+    },
 }
 
 /// A message of the simulation.
@@ -95,8 +104,10 @@ struct Message {
 /// How it went.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Seconds until all letters were delivered or parked.
+    /// Seconds until all letters were delivered or parked, and until those were that do not fail
+    /// whenever they are tried.
     pub settled: Option<f64>,
+    pub good_settled: Option<f64>,
     /// Greatest depth of the target right after a replay.
     pub peak_target: usize,
     /// Greatest depth of the alert queue.
@@ -107,7 +118,7 @@ pub struct Outcome {
     /// Letters that were shed after a replay.
     pub shed_again: u64,
     /// Replays of each letter.
-    pub attempts: Vec<u8>,
+    pub attempts: Vec<u32>,
     /// Letters delivered, and letters parked: those that always fail, and the others.
     pub delivered: usize,
     pub parked_poison: usize,
@@ -124,7 +135,6 @@ pub struct Sample {
     pub seconds: f64,
     pub dlq: usize,
     pub target: usize,
-    pub alerts: usize,
     pub size: u64,
     pub gate: Option<Gate>,
 }
@@ -151,12 +161,22 @@ struct World<'a> {
     /// Stamps of replays that arrived in the dead letter queue since the worker last looked.
     came_back: Vec<i64>,
     memory: Memory,
+    systemic: Systemic,
+    pass: Option<Pass>,
     gate: Option<Gate>,
     opened: Option<f64>,
     /// When the replayer acts next, in steps.
     due: u64,
-    random: fastrand::Rng,
+    /// Letters that do not fail whenever they are tried.
+    good: usize,
     outcome: Outcome,
+}
+
+/// A pass of the worker: when it began, in steps, and how many letters it may take still.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    began: u64,
+    remaining: u64,
 }
 
 impl<'a> World<'a> {
@@ -170,7 +190,8 @@ impl<'a> World<'a> {
             at: 0,
         };
         // The first is the oldest and lies at the right end.
-        let dlq = (0..scenario.backlog).map(letter).rev().collect();
+        let dlq: VecDeque<Message> = (0..scenario.backlog).map(letter).rev().collect();
+        let good = dlq.iter().filter(|letter| !letter.poison).count();
         Self {
             scenario,
             replayer,
@@ -180,10 +201,12 @@ impl<'a> World<'a> {
             owed: [0.0; 3],
             came_back: vec![],
             memory: Memory::new(EPOCH),
+            systemic: Systemic::default(),
+            pass: None,
             gate: None,
             opened: None,
             due: 0,
-            random,
+            good,
             outcome: Outcome {
                 attempts: vec![0; scenario.backlog],
                 ..Outcome::default()
@@ -208,13 +231,15 @@ impl<'a> World<'a> {
         if delivered + parked_good + parked_poison == self.scenario.backlog {
             self.outcome.settled = Some(seconds);
         }
+        if delivered + parked_good == self.good {
+            self.outcome.good_settled.get_or_insert(seconds);
+        }
         self.outcome.peak_alerts = self.outcome.peak_alerts.max(self.alerts.len());
         if step % (STEPS / 2) == 0 {
             self.outcome.series.push(Sample {
                 seconds,
                 dlq: self.dlq.len(),
                 target: self.target.len(),
-                alerts: self.alerts.len(),
                 size: self.memory.size(),
                 gate: self.gate,
             });
@@ -313,14 +338,34 @@ impl<'a> World<'a> {
                 self.send(u64::MAX, seconds, true);
                 interval * STEPS
             }
-            Replayer::Worker { rules, pause } => self.worker(step, seconds, &rules, pause),
+            Replayer::Worker {
+                rules,
+                pause,
+                interval,
+            } => {
+                let pass = self.pass.get_or_insert(Pass {
+                    began: step,
+                    remaining: u64::MAX,
+                });
+                let next = pass.began + steps(interval);
+                match self.worker(step, seconds, &rules, steps(interval)) {
+                    Next::Batch => steps(pause),
+                    Next::Look => POLL,
+                    Next::Pass(wait) => {
+                        self.pass = None;
+                        let rest = next.saturating_sub(step);
+                        wait.map_or(rest, |wait| wait.min(rest)).max(POLL)
+                    }
+                }
+            }
         }
     }
 
-    fn worker(&mut self, step: u64, seconds: f64, rules: &PaceRules, pause: Duration) -> u64 {
+    /// One turn of a pass, as `Drain::drain` takes it.
+    fn worker(&mut self, step: u64, seconds: f64, rules: &PaceRules, interval: u64) -> Next {
         let view = View {
             now: Duration::from_millis(step * 1_000 / STEPS),
-            second: EPOCH + i64::try_from(step / STEPS).expect("a few seconds"),
+            second: EPOCH + second(seconds),
             shut: None,
             half_open: false,
             target_depth: self.target.len() as u64,
@@ -330,8 +375,7 @@ impl<'a> World<'a> {
             is_new: true,
             came_back: std::mem::take(&mut self.came_back),
         };
-        let memory = self.memory.clone();
-        let (memory, decision) = decide(memory, &view, rules);
+        let (memory, decision) = decide(self.memory.clone(), &view, rules);
         self.memory = memory;
         if matches!(decision.gate, Gate::Shut(_)) {
             self.opened = None;
@@ -339,30 +383,61 @@ impl<'a> World<'a> {
             self.opened = Some(seconds);
         }
         self.gate = Some(decision.gate);
+        let pass = self.pass.as_mut().expect("it has begun");
         match decision.act {
+            Act::Go(_) if pass.remaining == 0 => Next::Pass(None),
             Act::Go(count) => {
-                let stamp = self.dlq.back().filter(|oldest| oldest.replays > 0);
-                let stamp = stamp.map(|oldest| oldest.at);
-                if self.memory.too_soon(stamp, view.second, rules).is_some() {
-                    return POLL;
-                }
-                let taken = self
-                    .dlq
-                    .iter()
-                    .rev()
-                    .take(usize::try_from(count).expect("few"));
-                let again = taken.filter(|letter| (1..POISON).contains(&letter.replays));
-                let before: Vec<i64> = again.map(|letter| letter.at).collect();
-                let replayed = self.send(count, seconds, true);
-                let memory = self.memory.clone();
-                self.memory = memory.moved(&view, replayed, &before, rules);
-                if count >= rules.batch_size && self.outcome.ramp.is_none() {
-                    self.outcome.ramp = self.opened.map(|opened| seconds - opened);
-                }
-                u64::try_from(pause.as_millis()).expect("short") * STEPS / 1_000
+                let count = count.min(pass.remaining);
+                pass.remaining = pass.remaining.min(self.dlq.len() as u64);
+                self.batch(count, seconds, &view, rules)
             }
-            Act::Wait(..) => POLL,
+            Act::Wait(Waiting::Gate, until) => {
+                let wait = until.map_or(GATE_LOOK, |until| until.saturating_sub(view.now));
+                Next::Pass(Some(steps(wait)))
+            }
+            Act::Wait(..) if step - pass.began > interval => Next::Pass(None),
+            Act::Wait(..) => Next::Look,
         }
+    }
+
+    /// A batch of at most so many letters, as `Drain::batch` moves it.
+    fn batch(&mut self, count: u64, seconds: f64, view: &View, rules: &PaceRules) -> Next {
+        let oldest = self.dlq.iter().rev();
+        let batch: Vec<Message> = oldest
+            .take(usize::try_from(count).expect("few"))
+            .copied()
+            .collect();
+        let again = batch.iter().filter(|letter| letter.replays > 0);
+        let (used_up, again): (Vec<Message>, Vec<Message>) =
+            again.partition(|letter| letter.replays >= POISON);
+        let oldest = batch.first();
+        let stamp = oldest.filter(|letter| (1..POISON).contains(&letter.replays));
+        let stamp = stamp.map(|letter| letter.at);
+        if batch.is_empty() || self.memory.too_soon(stamp, view.second, rules).is_some() {
+            return Next::Pass(None);
+        }
+        let used_up = used_up.iter().map(|letter| letter.at);
+        let used_up: Vec<i64> = used_up.filter(|at| !self.memory.is_suspect(*at)).collect();
+        let size = batch.len() as u64;
+        if !self
+            .systemic
+            .admits(size, &used_up, view.second, POISON_RATIO)
+        {
+            self.gate = Some(Gate::Shut(Shut::Systemic));
+            return Next::Pass(Some(steps(GATE_LOOK)));
+        }
+        let before: Vec<i64> = again.iter().map(|letter| letter.at).collect();
+        let replayed = self.send(size, seconds, true);
+        self.memory = self.memory.clone().moved(view, replayed, &before, rules);
+        let pass = self.pass.as_mut().expect("it has begun");
+        pass.remaining -= size;
+        if count >= rules.batch_size && self.outcome.ramp.is_none() {
+            self.outcome.ramp = self.opened.map(|opened| seconds - opened);
+        }
+        if pass.remaining == 0 && !rules.adaptive {
+            return Next::Pass(None);
+        }
+        Next::Batch
     }
 
     /// Sends so many of the oldest letters back, or parks them; returns how many went back.
@@ -399,6 +474,21 @@ impl<'a> World<'a> {
         }
         replayed
     }
+}
+
+/// What the worker does next.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Another batch after the pause.
+    Batch,
+    /// Another look.
+    Look,
+    /// Another pass, an interval after this one or, in steps, sooner.
+    Pass(Option<u64>),
+}
+
+fn steps(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).expect("short") * STEPS / 1_000
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
