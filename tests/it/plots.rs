@@ -163,7 +163,7 @@ fn scenarios() -> Vec<Scenario> {
 /// A Markdown table of what became of the letters.
 fn table(scenario: &Scenario, runs: &[(&str, Outcome)]) -> String {
     let mut text = String::from(
-        "\n| | good letters through | all settled | peak of the target | peak of the alert queue | \
+        "\n| | good letters through | all settled | deepest target after a replay | deepest alert queue | \
          replays in the outage | shed again | attempts a letter: mean, most | parked: good, poison |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
