@@ -175,7 +175,7 @@ fn a_configuration_that_it_cannot_work_with_is_refused() {
     }
     let output = output(
         &["--check-config"],
-        &[("BACKPRESSURE_GARD_ENABLED", "true")],
+        &[("BACKPRESSURE_GUARD_ENABLE", "true")],
     );
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(
