@@ -50,6 +50,8 @@ pub async fn run(schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcom
     round.count(seen, schedule).await
 }
 
+const CEILING: &str = "REPLAY_TARGET_MAX_DEPTH";
+
 struct Round<'a> {
     servers: &'a mut Servers,
     lists: Lists,
@@ -101,6 +103,8 @@ impl<'a> Round<'a> {
         for part in letters.chunks(500) {
             dead_letter(&mut round.line, part, &round.ledger).await;
         }
+        // Drawn apart, so that the schedules stay what they are.
+        let mut ceilings = Rng::with_seed(schedule.seed.rotate_left(17));
         for pace in &schedule.workers {
             let direct = round.servers.all()[0].port();
             let proxy = Proxy::before(direct).await;
@@ -119,6 +123,10 @@ impl<'a> Round<'a> {
                     pace.pause.as_millis().to_string(),
                 ),
             ]);
+            // Where the target is full, pushes are taken back in the middle of a transaction.
+            if ceilings.bool() {
+                variables.push((CEILING, ceilings.u32(10..300).to_string()));
+            }
             if schedule.waiting {
                 variables.push(("REDIS_WAIT_REPLICAS", "1".to_owned()));
                 variables.push(("REDIS_WAIT_TIMEOUT_MS", "300".to_owned()));
@@ -283,6 +291,7 @@ impl<'a> Round<'a> {
             }
             station.disturb(Line::CutAfterRequest(-1));
             station.disturb(Line::CutAfterReply(-1));
+            station.lift_ceiling().await;
             station.start();
         }
         for list in [self.lists.target, self.lists.consumed, self.lists.dead] {
@@ -393,6 +402,15 @@ impl Station {
             tasks.spawn(wrong::drain(self.way, access, batch, pause, stop.clone()));
             Worker::Task(tasks, stop)
         });
+    }
+
+    /// From now on nobody takes work from the target, so that it must be allowed to fill.
+    async fn lift_ceiling(&mut self) {
+        let limited = self.variables.iter().any(|(name, _)| *name == CEILING);
+        if limited && let Some(worker) = self.worker.take() {
+            worker.finish().await;
+        }
+        self.variables.retain(|(name, _)| *name != CEILING);
     }
 
     fn signal(&self, name: &str) {

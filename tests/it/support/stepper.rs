@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -204,9 +204,16 @@ fn frame(bytes: &[u8]) -> Option<usize> {
     (at <= bytes.len()).then_some(at)
 }
 
-/// The first word of a command.
+/// The first word of a command; nothing for the look at what came back, which is no step of a batch.
 fn name(request: &[u8]) -> String {
-    let word = request.split(|byte| *byte == b'\n').nth(2);
-    let word = word.unwrap_or_default().trim_ascii();
-    String::from_utf8_lossy(word).to_uppercase()
+    let mut words = request.split(|byte| *byte == b'\n').skip(2).step_by(2);
+    let mut word = || String::from_utf8_lossy(words.next().unwrap_or_default().trim_ascii());
+    let name = word().to_uppercase();
+    if name == "EVALSHA" && word() == *ARRIVALS.get_hash() {
+        return String::new();
+    }
+    name
 }
+
+static ARRIVALS: LazyLock<redis::Script> =
+    LazyLock::new(|| redis::Script::new(include_str!("../../../src/dlq/arrivals.lua")));

@@ -165,6 +165,6 @@ async fn replicated(way: Way, line: &mut Line, records: &str, number: &str) -> R
 
 fn push(keys: [&str; 2], number: &str, record: &str, bodies: &[Vec<u8>]) -> Cmd {
     let mut push = script(PUSH, &keys);
-    push.arg(number).arg(record).arg(bodies);
+    push.arg(number).arg(record).arg(0).arg(bodies);
     push
 }
