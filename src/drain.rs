@@ -350,8 +350,7 @@ impl Drain {
         if was_on {
             self.show(gate, Some(&view), settings);
         }
-        report.batches += 1;
-        progress.taken += if count < settings.batch_size {
+        let counts = if count < settings.batch_size {
             size
         } else {
             settings.batch_size
@@ -376,11 +375,12 @@ impl Drain {
             }
             // Others have filled it since it was looked at.
             Committed::Full => {
-                progress.taken = progress.taken.saturating_sub(settings.batch_size);
                 self.outlook.look_again();
                 return Ok(None);
             }
         }
+        report.batches += 1;
+        progress.taken += counts;
         let last = progress.remaining == 0 || progress.taken >= quota;
         if progress.conflicts == MAX_CONFLICTS || (progress.conflicts > 0 && last) {
             return Ok(Some(Ended::Conflict));
