@@ -24,7 +24,7 @@ use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
 use crate::dlq::queue::Queue;
 use crate::dlq::redis::Limits;
-use crate::dlq::{self, Committed, Entry};
+use crate::dlq::{self, Committed, Disposition, Entry};
 use crate::health::Moogsoft;
 use crate::link::{self, Reason};
 use crate::metrics::{CONFLICT, HealthMetrics, SourceMetrics};
@@ -34,7 +34,7 @@ use classify::Rules;
 use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
-use plan::{Plan, conserves};
+use plan::{Again, Plan, conserves};
 use report::{Ended, Report};
 use systemic::Systemic;
 use tell::Trouble;
@@ -105,6 +105,9 @@ pub struct Learnt {
     gate: Option<Gate>,
     /// Batches are smaller by this power of two, because a larger one got no answer.
     easing: u32,
+    /// When the interval began that the batches of a pass count for, and how many messages were
+    /// taken in it: a pass that was held and comes again soon takes no more than what is left.
+    taken: Option<(Instant, u64)>,
 }
 
 impl Default for Learnt {
@@ -114,6 +117,7 @@ impl Default for Learnt {
             systemic: Systemic::default(),
             gate: None,
             easing: 0,
+            taken: None,
         }
     }
 }
@@ -212,9 +216,13 @@ impl Drain {
         cancel: &CancellationToken,
     ) -> Result<Ended, dlq::Error> {
         let began = Instant::now();
+        let interval = self.settings.borrow().interval;
+        let current = self.learnt.taken.filter(|(at, _)| at.elapsed() < interval);
+        let (interval_began, taken) = current.unwrap_or((began, 0));
+        self.learnt.taken = Some((interval_began, taken));
         let mut progress = Progress {
             remaining: u64::MAX,
-            taken: 0,
+            taken,
             conflicts: 0,
             look: FIRST_LOOK,
         };
@@ -299,6 +307,10 @@ impl Drain {
             .unwrap_or_else(|| Memory::new(now()));
         let (memory, decision) = pace::decide(memory, view, &settings.pace());
         self.learnt.pace = Some(memory);
+        self.metrics.waiting(match decision.act {
+            Act::Wait(what, _) => Some(what),
+            Act::Go(_) => None,
+        });
         // Whether it is still on shows in the next batch.
         let systemic = self.learnt.systemic.is_on() && settings.poison_guard;
         if !(systemic && matches!(decision.act, Act::Go(_))) {
@@ -326,47 +338,63 @@ impl Drain {
             (true, _) | (_, 0) => u64::MAX,
             (_, batches) => batches.saturating_mul(settings.batch_size),
         };
-        let count = count.min(quota - progress.taken.min(quota)).max(1);
+        let count = count.min(quota - progress.taken.min(quota));
+        if count == 0 {
+            return Ok(Some(waiting(report)));
+        }
         let rules = self.rules(settings);
         view.second = now();
         let limits = self.limits(count.min(progress.remaining));
-        let (plan, depth) = self.peek(limits, &rules, view.second).await?;
+        let (mut plan, depth) = self.peek(limits, &rules, view.second).await?;
         progress.remaining = progress.remaining.min(depth);
+        match self.first_too_soon(&plan, &view, settings) {
+            Some(0) => return Ok(Some(waiting(report))),
+            Some(place) => {
+                let limits = Limits {
+                    entries: place,
+                    ..limits
+                };
+                plan = self.peek(limits, &rules, view.second).await?.0;
+            }
+            None => {}
+        }
         let size = plan.transfers.len() as u64;
-        if size == 0 {
-            return Ok(Some(done(report)));
-        }
-        let memory = self.learnt.pace.as_ref();
-        let too_soon =
-            memory.and_then(|memory| memory.too_soon(plan.oldest_again, view.second, &pace));
-        if too_soon.is_some() {
-            return Ok(Some(waiting(report)));
-        }
         let was_on = self.learnt.systemic.is_on();
-        if !self.admits(&plan, view.second, settings) {
+        let used_up = self.used_up_together(&plan, settings);
+        let systemic = &mut self.learnt.systemic;
+        if size > 0 && !systemic.admits(size, &used_up, view.second, settings.poison_max_ratio) {
             self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
             return Ok(Some(Ended::Held(Shut::Systemic)));
         }
+        if size == 0 {
+            systemic.switch_off();
+        }
         if was_on {
             self.show(gate, Some(&view), settings);
+        }
+        if size == 0 {
+            return Ok(Some(done(report)));
         }
         let counts = if count < settings.batch_size {
             size
         } else {
             settings.batch_size
         };
-        match self.commit(&plan, pace.target_max_depth).await? {
+        let committed = self.commit(&plan, pace.target_max_depth).await;
+        if committed.is_err() {
+            // It may have moved, and then it may come back.
+            self.learn(&view, plan.count(Disposition::Replay), &plan, settings);
+        }
+        match committed? {
             Committed::Moved { replayed, dead } => {
                 self.count(&plan);
+                self.learn(&view, replayed, &plan, settings);
+                self.learnt.systemic.moved(size, &used_up, view.second);
                 report.replayed += replayed;
                 report.dead += dead;
                 progress.remaining = progress.remaining.saturating_sub(size);
                 progress.conflicts = 0;
                 self.learnt.easing = self.learnt.easing.saturating_sub(1);
-                self.outlook.moved(replayed);
-                let memory = self.learnt.pace.take();
-                self.learnt.pace =
-                    memory.map(|memory| memory.moved(&view, replayed, &plan.again, &pace));
                 self.replicated().await?;
             }
             Committed::Conflict => {
@@ -381,6 +409,9 @@ impl Drain {
         }
         report.batches += 1;
         progress.taken += counts;
+        if let Some((_, taken)) = &mut self.learnt.taken {
+            *taken = progress.taken;
+        }
         let last = progress.remaining == 0 || progress.taken >= quota;
         if progress.conflicts == MAX_CONFLICTS || (progress.conflicts > 0 && last) {
             return Ok(Some(Ended::Conflict));
@@ -406,20 +437,35 @@ impl Drain {
         Ok((plan, depth))
     }
 
-    /// Whether a batch may be moved, or the fault is likely to lie upstream.
-    fn admits(&mut self, plan: &Plan, now: i64, settings: &Settings) -> bool {
-        let systemic = &mut self.learnt.systemic;
-        if !settings.poison_guard {
-            systemic.switch_off();
-            return true;
+    /// The place of the first message that may not be replayed again yet.
+    fn first_too_soon(&self, plan: &Plan, view: &View, settings: &Settings) -> Option<u64> {
+        let memory = self.learnt.pace.as_ref()?;
+        let rules = settings.pace();
+        let too_soon = |again: &&Again| memory.too_soon(again.at, view.second, &rules);
+        let first = plan.again.iter().find(too_soon)?;
+        Some(first.place as u64)
+    }
+
+    /// When those of a batch were replayed last that are due to be parked for it, and did not fail
+    /// alone: what kept failing while others passed is poison indeed.
+    fn used_up_together(&self, plan: &Plan, settings: &Settings) -> Vec<i64> {
+        // With no retries at all everything is meant to be parked.
+        if !settings.poison_guard || settings.max_poison_retries == 0 {
+            return vec![];
         }
-        // What kept failing while others passed is poison indeed.
         let memory = self.learnt.pace.as_ref();
-        let suspect = |at: i64| memory.is_some_and(|memory| memory.is_suspect(at));
+        let alone = |at: i64| memory.is_some_and(|memory| memory.failed_alone(at));
         let used_up = plan.used_up.iter().copied();
-        let used_up: Vec<i64> = used_up.filter(|at| !suspect(*at)).collect();
-        let size = plan.transfers.len() as u64;
-        systemic.admits(size, &used_up, now, settings.poison_max_ratio)
+        used_up.filter(|at| !alone(*at)).collect()
+    }
+
+    /// Takes note of replays.
+    fn learn(&mut self, view: &View, replayed: u64, plan: &Plan, settings: &Settings) {
+        self.outlook.moved(replayed);
+        let again: Vec<i64> = plan.again.iter().map(|again| again.at).collect();
+        let memory = self.learnt.pace.take();
+        self.learnt.pace =
+            memory.map(|memory| memory.moved(view, replayed, &again, &settings.pace()));
     }
 
     async fn commit(&mut self, plan: &Plan, ceiling: u64) -> Result<Committed, dlq::Error> {

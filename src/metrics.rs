@@ -18,6 +18,7 @@ use prometheus::{
 
 use crate::dlq::Disposition;
 use crate::drain::gate::{Gate as GateState, Shut};
+use crate::drain::pace::Waiting;
 use crate::drain::report::{Ended, Report};
 use crate::health::Verdict;
 use crate::link;
@@ -60,6 +61,7 @@ pub struct DrainMetrics {
     gate: IntGaugeVec,
     shut: IntGaugeVec,
     batch_size: IntGaugeVec,
+    waiting: IntGaugeVec,
     bounced: IntCounterVec,
     bounce_ratio: GaugeVec,
     next_trial: GaugeVec,
@@ -194,6 +196,11 @@ impl DrainMetrics {
                 "Messages in the next batch of a source, at most; 0 while its gate is shut",
                 &["source"],
             )?,
+            waiting: new.int_gauges(
+                "mutt_remediation_waiting",
+                "What a source's next batch waits for: 1 for that, 0 for the others",
+                &["source", "for"],
+            )?,
             bounced: new.counters(
                 "mutt_remediation_bounced_total",
                 "Replays that were seen to come back, in the adaptive pace",
@@ -234,6 +241,7 @@ impl DrainMetrics {
         self.estimate.with_label_values(&[source]).set(0.0);
         self.oldest.set(source, 0, None);
         metrics.show_gate(None);
+        metrics.waiting(None);
         self.bounce_ratio.with_label_values(&[source]).set(f64::NAN);
         metrics
     }
@@ -312,6 +320,15 @@ impl SourceMetrics {
         ratio.set(bounce_ratio.unwrap_or(f64::NAN));
         let trial = self.all.next_trial.with_label_values(&source);
         trial.set(next_trial.unwrap_or_default().as_secs_f64());
+    }
+
+    /// What the next batch waits for, if it does.
+    pub fn waiting(&self, what: Option<Waiting>) {
+        for one in Waiting::ALL {
+            let labels = [&self.source, one.as_str()];
+            let waiting = self.all.waiting.with_label_values(&labels);
+            waiting.set((what == Some(one)).into());
+        }
     }
 
     fn show_gate(&self, gate: Option<GateState>) {

@@ -119,6 +119,7 @@ impl Outlook {
             alert_warn: seen.alert_warn,
             target_is_alert_queue: self.target_is_alert_queue,
             is_new: came_back.is_some(),
+            all_seen: true,
             came_back: came_back.unwrap_or_default(),
         }
     }

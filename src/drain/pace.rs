@@ -30,7 +30,8 @@ const STALE: i64 = 300;
 const MOST: f64 = 0.5;
 /// A rate is cut into slices of this length.
 const SLICE: f64 = 0.1;
-/// When the target has not gone further down for so many observation times, this is its level.
+/// When a target that is worked on stays above its level for so many observation times, others
+/// keep it there.
 const PATIENCE: u32 = 4;
 /// Batches that may lie in the target beyond its level, so that it does not run dry; or what goes
 /// through in this part of a second, where that is more.
@@ -42,6 +43,8 @@ const TIMES: usize = 32;
 const SECONDS: usize = 600;
 /// So many of them are judged together.
 const TOGETHER: usize = 5;
+/// Replays this close to each other met the same pipeline, in seconds.
+const BESIDE: i64 = 5;
 
 /// The settings that count here.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +88,8 @@ pub struct View {
     pub target_is_alert_queue: bool,
     /// It was looked at now; otherwise just before, and more room may have come since.
     pub is_new: bool,
+    /// Nothing that arrived in the source has gone unseen.
+    pub all_seen: bool,
     /// When those messages were replayed that have arrived in the source since the last view.
     pub came_back: Vec<i64>,
 }
@@ -120,6 +125,22 @@ pub enum Waiting {
     Rate,
 }
 
+impl Waiting {
+    /// All that can be waited for, for closed metric label sets.
+    pub const ALL: [Self; 4] = [Self::Gate, Self::Evidence, Self::Room, Self::Rate];
+
+    /// The name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Evidence => "evidence",
+            Self::Room => "room",
+            Self::Rate => "rate",
+        }
+    }
+}
+
 /// What is remembered between two decisions; at most some twenty kilobytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
@@ -141,8 +162,10 @@ pub struct Memory {
     last: Option<Duration>,
     /// From when on the rate allows a batch.
     free_at: Duration,
-    /// Depth of the target when the last batch had gone through.
+    /// Depth of the target that others keep it at, as far as seen.
     level: u64,
+    /// What has been seen of the target since it was above its level.
+    above: Option<Ebb>,
     /// From when to when replays went well before the cohorts, in Unix seconds, oldest first.
     good: VecDeque<RangeInclusive<i64>>,
     /// Whether the cohort before the cohorts went well.
@@ -152,17 +175,46 @@ pub struct Memory {
 /// A batch on its way through the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
-    /// How many of its replays tell something.
-    telling: u64,
     /// Depth of the target before it.
     before: u64,
-    /// The target counts as having gone down when it is no deeper than this.
+    /// The target counts as having gone down when it is no deeper than this, or as deep as before
+    /// for a while,
     low: u64,
-    /// The least depth since, and when it was reached.
-    least: u64,
-    at: Duration,
+    /// or when so many have been seen to leave it: all that lay there, and the batch.
+    through: u64,
+    /// What has been seen of the target since.
+    ebb: Ebb,
     /// Since when the target has gone down.
     settled: Option<Duration>,
+    /// It is no batch, but a pause after one.
+    pause: bool,
+}
+
+/// How a target goes down, while others fill it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ebb {
+    began: Duration,
+    depth: u64,
+    least: u64,
+    /// Messages that have left it, at least: the sum of all that it went down by.
+    gone: u64,
+}
+
+impl Ebb {
+    fn new(now: Duration, depth: u64) -> Self {
+        Self {
+            began: now,
+            depth,
+            least: depth,
+            gone: 0,
+        }
+    }
+
+    fn see(&mut self, depth: u64) {
+        self.gone += self.depth.saturating_sub(depth);
+        self.least = self.least.min(depth);
+        self.depth = depth;
+    }
 }
 
 /// The replays of one second.
@@ -176,6 +228,10 @@ struct Cohort {
     /// Replays of suspects, and how many of these have not come back.
     suspects: u64,
     away: u64,
+    /// It was looked at after the time that replays take to come back.
+    looked_at: bool,
+    /// Something arrived meanwhile that was not seen, so that its share tells nothing.
+    doubtful: bool,
 }
 
 impl Memory {
@@ -193,6 +249,7 @@ impl Memory {
             last: None,
             free_at: Duration::ZERO,
             level: 0,
+            above: None,
             good: VecDeque::new(),
             was_good: false,
         }
@@ -217,18 +274,13 @@ impl Memory {
         (second - latest < STALE).then(|| self.ratio_until(latest))
     }
 
-    /// Whether a message that was replayed before, in that second, has to wait: nothing is known
-    /// of the pipeline yet, and it has just failed. Returns the seconds left.
+    /// Whether a message that was replayed in that second has to wait before it is replayed again:
+    /// nothing is known of the pipeline yet, and it has just failed.
     #[must_use]
-    pub fn too_soon(
-        &self,
-        replayed_at: Option<i64>,
-        second: i64,
-        rules: &PaceRules,
-    ) -> Option<i64> {
+    pub fn too_soon(&self, replayed_at: i64, second: i64, rules: &PaceRules) -> bool {
         let pause = i64::try_from(rules.retry_after.as_secs()).unwrap_or(i64::MAX);
-        let left = replayed_at?.saturating_add(pause) - second;
-        (rules.adaptive && self.on_trial && (1..=pause).contains(&left)).then_some(left)
+        let left = replayed_at.saturating_add(pause) - second;
+        rules.adaptive && self.on_trial && (1..=pause).contains(&left)
     }
 
     /// Takes note of a batch that was moved: so many replays, and of those that had been replayed
@@ -242,45 +294,65 @@ impl Memory {
             let took = Duration::from_secs_f64(as_f64(replayed) / rate);
             self.free_at = self.free_at.max(view.now) + took;
         }
-        let suspects = before.iter().filter(|at| self.is_suspect(**at)).count() as u64;
+        let trusted = self.is_trusted();
+        let suspects = before.iter().filter(|at| trusted && self.is_suspect(**at));
+        let suspects = suspects.count() as u64;
+        let place = self
+            .cohorts
+            .partition_point(|cohort| cohort.second < view.second);
         if self
             .cohorts
-            .back()
-            .is_none_or(|last| last.second < view.second)
+            .get(place)
+            .is_none_or(|cohort| cohort.second > view.second)
         {
-            self.remember_no_more_than(SECONDS - 1);
-            self.cohorts.push_back(Cohort {
+            let cohort = Cohort {
                 second: view.second,
                 replayed: 0,
                 bounced: 0,
                 suspects: 0,
                 away: 0,
-            });
+                looked_at: false,
+                doubtful: false,
+            };
+            self.cohorts.insert(place, cohort);
         }
-        if let Some(cohort) = self.cohorts.back_mut() {
-            cohort.replayed += replayed - suspects;
-            cohort.suspects += suspects;
-            cohort.away += suspects;
-        }
+        let cohort = &mut self.cohorts[place];
+        cohort.replayed += replayed - suspects;
+        cohort.suspects += suspects;
+        cohort.away += suspects;
+        self.remember_no_more_than(SECONDS);
+        self.above = None;
         self.last = Some(view.now);
         // Suspects alone tell nothing, so that there is nothing to wait for.
-        let waits = self.on_trial || view.half_open || self.size < rules.batch_size;
-        if rules.adaptive && waits && replayed > suspects {
+        let learns = rules.adaptive && (self.on_trial || self.size < rules.batch_size);
+        if (learns || view.half_open) && replayed > suspects {
             self.round = Some(Round {
-                telling: replayed - suspects,
                 before: view.target_depth,
                 low: replayed / 2,
-                least: u64::MAX,
-                at: view.now,
+                through: view.target_depth + replayed,
+                ebb: Ebb::new(view.now, view.target_depth + replayed),
                 settled: None,
+                pause: false,
             });
         }
         self
     }
 
-    /// Whether what was replayed in that second and came back did so while most did not.
+    /// Whether what was replayed in that second, came back and is due again has failed on its own:
+    /// most of what was replayed with it did not come back, nor did most of what was replayed last.
     #[must_use]
-    pub fn is_suspect(&self, second: i64) -> bool {
+    pub fn failed_alone(&self, second: i64) -> bool {
+        self.is_trusted() && self.is_suspect(second)
+    }
+
+    /// Whether the last replays that tell something went well.
+    fn is_trusted(&self) -> bool {
+        let known = |cohort: &Cohort| cohort.replayed > 0 && cohort.looked_at;
+        let last = self.cohorts.iter().rposition(known);
+        last.is_some_and(|index| self.went_well(index))
+    }
+
+    fn is_suspect(&self, second: i64) -> bool {
         match self
             .cohorts
             .binary_search_by_key(&second, |cohort| cohort.second)
@@ -300,9 +372,12 @@ impl Memory {
         let Some(index) = told else {
             return self.was_good;
         };
-        let beside = self
-            .cohorts
-            .range(index.saturating_sub(2)..(index + 3).min(self.cohorts.len()));
+        if !self.cohorts[index].looked_at || self.cohorts[index].doubtful {
+            return false;
+        }
+        let second = self.cohorts[index].second;
+        let beside = |cohort: &&Cohort| (cohort.second - second).abs() <= BESIDE;
+        let beside = self.cohorts.iter().filter(beside);
         let (bounced, replayed) = sum(beside);
         share(bounced, replayed) < MOST
     }
@@ -342,8 +417,15 @@ impl Memory {
     }
 
     /// Counts what came back. Returns the share of the replays that came back with it.
-    fn count(&mut self, view: &View) -> f64 {
+    fn count(&mut self, view: &View, rules: &PaceRules) -> f64 {
         let mut ratio: f64 = 0.0;
+        if view.is_new {
+            let time = i64::try_from(rules.observe.as_secs()).unwrap_or(i64::MAX / 2);
+            for cohort in &mut self.cohorts {
+                cohort.doubtful |= !view.all_seen && !cohort.looked_at;
+                cohort.looked_at |= cohort.second + 2 * time <= view.second;
+            }
+        }
         for at in &view.came_back {
             let Ok(index) = self
                 .cohorts
@@ -379,14 +461,37 @@ impl Memory {
             let half = if ratio < MOST { self.size / 2 } else { 0 };
             self.size = half.max(rules.canary_size);
             self.round = Some(Round {
-                telling: 0,
                 before: view.target_depth,
                 low: self.size / 2,
-                least: u64::MAX,
-                at: view.now,
+                through: view.target_depth,
+                ebb: Ebb::new(view.now, view.target_depth),
                 settled: None,
+                pause: true,
             });
         }
+    }
+
+    /// Whether the target has to go down first. A canary is too small to matter, and where others
+    /// keep the target up although it is worked on, that is its level.
+    fn is_above_level(&mut self, count: u64, view: &View, rules: &PaceRules) -> bool {
+        let high = self.level.saturating_add(self.ahead(count, view));
+        if self.on_trial || view.target_depth <= high {
+            self.above = None;
+            return false;
+        }
+        let above = self
+            .above
+            .get_or_insert(Ebb::new(view.now, view.target_depth));
+        above.see(view.target_depth);
+        let Ebb {
+            began, least, gone, ..
+        } = *above;
+        let stays = view.now >= began + rules.observe * PATIENCE && gone >= count;
+        if stays {
+            self.level = least;
+            self.above = None;
+        }
+        !stays
     }
 
     /// How many messages may lie in the target, so that it does not run dry.
@@ -406,13 +511,13 @@ impl Memory {
         let Some(round) = &mut self.round else {
             return Ok(());
         };
-        if view.target_depth < round.least {
-            (round.least, round.at) = (view.target_depth, view.now);
-        }
+        round.ebb.see(view.target_depth);
         if round.settled.is_none() {
-            let as_before = view.target_depth <= round.before.max(round.low);
-            let stands = view.now >= round.at + rules.observe * PATIENCE;
-            if view.target_depth > round.low && !(as_before && stands) {
+            let stands = view.now >= round.ebb.began + rules.observe * PATIENCE;
+            let down = view.target_depth <= round.low
+                || round.ebb.gone >= round.through
+                || (stands && view.target_depth <= round.before);
+            if !down {
                 return Err(None);
             }
             round.settled = Some(view.now);
@@ -421,11 +526,11 @@ impl Memory {
         if view.now < good_at {
             return Err(Some(good_at));
         }
-        let Round { telling, least, .. } = *round;
+        let Round { ebb, pause, .. } = *round;
         self.round = None;
-        self.level = least;
+        self.level = ebb.least;
         // A mere pause tells nothing.
-        if telling == 0 || view.half_open {
+        if pause || view.half_open || !rules.adaptive {
             return Ok(());
         }
         self.size = if self.size < rules.canary_size {
@@ -446,17 +551,35 @@ impl Memory {
 pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, Decision) {
     let full = view.alert_depth > view.alert_warn;
     let closed = view.shut.or(full.then_some(Shut::Backpressure));
+    // The clock was set back: no stamp tells anymore which replay it belongs to.
+    if memory
+        .cohorts
+        .back()
+        .is_some_and(|last| last.second > view.second + 1)
+    {
+        memory = Memory {
+            free_at: memory.free_at,
+            ..Memory::new(view.second)
+        };
+    }
+    let ratio = memory.count(view, rules);
     if !rules.adaptive {
-        memory.count(view);
         // Should the pace become adaptive, it begins with a canary.
-        (memory.size, memory.round, memory.paused_until) = (0, None, None);
-        let decision = match closed {
-            Some(why) => shut(why, None),
-            None if view.half_open => {
+        (memory.size, memory.paused_until) = (0, None);
+        if !view.half_open {
+            memory.round = None;
+        }
+        let evidence = memory.evidence(view, rules);
+        let decision = match (closed, evidence) {
+            (Some(why), _) => shut(why, None),
+            (None, Err(until)) => wait(Gate::Probation, Waiting::Evidence, until),
+            (None, Ok(())) if view.half_open => {
                 let count = rules.batch_size.min(rules.canary_size);
                 within_limits(Gate::Probation, count, memory.free_at, view, rules)
             }
-            None => within_limits(Gate::Open, rules.batch_size, memory.free_at, view, rules),
+            (None, Ok(())) => {
+                within_limits(Gate::Open, rules.batch_size, memory.free_at, view, rules)
+            }
         };
         return (memory, decision);
     }
@@ -466,7 +589,6 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
         memory.begin_anew(rules);
     }
     memory.size = memory.size.min(rules.batch_size);
-    let ratio = memory.count(view);
     memory.judge(ratio, view, rules);
     if let Some(why) = closed {
         memory.begin_anew(rules);
@@ -488,7 +610,7 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
         Ok(()) => {
             let trial = view.half_open.then_some(rules.canary_size);
             let count = memory.size.min(trial.unwrap_or(u64::MAX));
-            if view.target_depth > memory.level.saturating_add(memory.ahead(count, view)) {
+            if memory.is_above_level(count, view, rules) {
                 wait(gate, Waiting::Room, None)
             } else {
                 within_limits(gate, count, memory.free_at, view, rules)
@@ -520,7 +642,16 @@ fn within_limits(
         count = count.min(slice);
     }
     // A batch that is not worth the effort waits for more room.
-    let worthwhile = count.min(rules.canary_size);
+    let ever = match rules.target_max_depth {
+        0 => u64::MAX,
+        depth => depth,
+    };
+    let ever = if rules.adaptive {
+        ever.min(view.alert_warn)
+    } else {
+        ever
+    };
+    let worthwhile = count.min(rules.canary_size).min(ever);
     let room = room(view, rules);
     if room < worthwhile.max(1) {
         return wait(gate, Waiting::Room, None);
@@ -547,7 +678,7 @@ fn room(view: &View, rules: &PaceRules) -> u64 {
         view.target_depth
     };
     let ahead = view.alert_depth.saturating_add(coming);
-    target.min(view.alert_warn.saturating_sub(ahead))
+    target.min(view.alert_warn.max(1).saturating_sub(ahead))
 }
 
 fn wait(gate: Gate, what: Waiting, until: Option<Duration>) -> Decision {

@@ -8,20 +8,28 @@ use crate::dlq::{Disposition, Entry, Reason, Transfer};
 pub struct Plan {
     /// One transfer for each peeked entry, in the same order: oldest first.
     pub transfers: Vec<Transfer>,
-    /// When those that are replayed again were replayed last, in Unix seconds.
-    pub again: Vec<i64>,
-    /// When the oldest one was replayed last, if it is among them.
-    pub oldest_again: Option<i64>,
+    /// When those that are replayed again were replayed last, in Unix seconds, oldest first.
+    pub again: Vec<Again>,
     /// When those were replayed last that our own replays have used up, in Unix seconds.
     pub used_up: Vec<i64>,
+}
+
+/// A message that is replayed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Its place in the batch; the oldest is 0.
+    pub place: usize,
+    /// When it was replayed last, in Unix seconds.
+    pub at: i64,
 }
 
 impl Plan {
     /// Adds the plan of the entries that follow.
     pub fn append(&mut self, mut next: Self) {
-        if self.transfers.is_empty() {
-            self.oldest_again = next.oldest_again;
-        }
+        let before = self.transfers.len();
+        next.again
+            .iter_mut()
+            .for_each(|again| again.place += before);
         self.transfers.append(&mut next.transfers);
         self.again.append(&mut next.again);
         self.used_up.append(&mut next.used_up);
@@ -50,10 +58,9 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
             let replayed_at = envelope.replayed_at().filter(|_| ours > 0);
             match disposition {
                 Disposition::Replay => {
-                    if plan.transfers.is_empty() {
-                        plan.oldest_again = replayed_at;
-                    }
-                    plan.again.extend(replayed_at);
+                    let place = plan.transfers.len();
+                    let again = replayed_at.map(|at| Again { place, at });
+                    plan.again.extend(again);
                 }
                 Disposition::Dead(Reason::RetriesExhausted) if ours >= rules.max_poison_retries => {
                     plan.used_up.extend(replayed_at);

@@ -28,28 +28,32 @@ impl Systemic {
         self.since.is_some()
     }
 
-    /// Takes note of a batch of this size, of which our replays have used up some, last replayed in
-    /// these seconds. Returns whether it may be committed: it may unless, together with those
-    /// before it that make up twenty messages, more than `max_ratio` of it would be parked for
-    /// that.
+    /// Whether a batch of this size may be committed, of which our replays have used up some, last
+    /// replayed in these seconds. It may unless, together with those before it that make up twenty
+    /// messages, more than `max_ratio` of it would be parked for that. Once parking has stopped,
+    /// only the batch at hand tells whether it may go on.
     pub fn admits(&mut self, size: u64, used_up: &[i64], now: i64, max_ratio: f64) -> bool {
-        // While nothing moves, the outage does not become history.
-        let from = self.since.unwrap_or(now) - HISTORY;
-        let fresh = used_up.iter().filter(|at| **at >= from).count() as u64;
+        let fresh = self.fresh(used_up, now);
         let (mut whole, mut part) = (size, fresh);
         for (size, fresh) in self.batches.iter().rev() {
-            if whole >= ENOUGH {
+            if whole >= ENOUGH || self.is_on() {
                 break;
             }
             (whole, part) = (whole + size, part + fresh);
         }
         #[expect(clippy::cast_precision_loss, reason = "sizes of batches are small")]
-        let too_many = whole >= ENOUGH && part as f64 / whole as f64 > max_ratio;
-        if fresh > 0 && too_many {
+        let too_many = part as f64 / whole.max(1) as f64 > max_ratio;
+        if fresh > 0 && too_many && (whole >= ENOUGH || self.is_on()) {
             self.since.get_or_insert(now);
             return false;
         }
         self.since = None;
+        true
+    }
+
+    /// Takes note of a batch that was committed.
+    pub fn moved(&mut self, size: u64, used_up: &[i64], now: i64) {
+        let fresh = self.fresh(used_up, now);
         self.batches.push_back((size, fresh));
         let known: u64 = self.batches.iter().map(|(size, _)| size).sum();
         if let Some((oldest, _)) = self.batches.front()
@@ -57,7 +61,12 @@ impl Systemic {
         {
             self.batches.pop_front();
         }
-        true
+    }
+
+    /// While nothing moves, the outage does not become history.
+    fn fresh(&self, used_up: &[i64], now: i64) -> u64 {
+        let from = self.since.unwrap_or(now) - HISTORY;
+        used_up.iter().filter(|at| **at >= from).count() as u64
     }
 
     /// An operator has said that they are to be parked.
@@ -72,50 +81,76 @@ mod tests {
 
     const NOW: i64 = 1_790_000_000;
 
+    /// Commits the batch if it may be.
+    fn commit(systemic: &mut Systemic, size: u64, used_up: &[i64], now: i64) -> bool {
+        let admitted = systemic.admits(size, used_up, now, 0.5);
+        if admitted {
+            systemic.moved(size, used_up, now);
+        }
+        admitted
+    }
+
     #[test]
     fn most_of_a_batch_stops_the_parking_and_less_lets_it_go_on() {
         let mut systemic = Systemic::default();
-        assert!(systemic.admits(40, &[NOW - 60; 20], NOW, 0.5));
-        assert!(!systemic.admits(40, &[NOW - 60; 21], NOW, 0.5));
+        assert!(commit(&mut systemic, 40, &[NOW - 60; 20], NOW));
+        assert!(!commit(&mut systemic, 40, &[NOW - 60; 21], NOW));
         assert!(systemic.is_on());
-        assert!(systemic.admits(40, &[NOW - 60; 20], NOW, 0.5));
+        assert!(commit(&mut systemic, 40, &[NOW - 60; 20], NOW));
         assert!(!systemic.is_on());
     }
 
     #[test]
     fn small_batches_are_taken_together() {
         let mut systemic = Systemic::default();
-        assert!(systemic.admits(10, &[NOW - 60; 10], NOW, 0.5), "too few");
-        assert!(!systemic.admits(10, &[NOW - 60; 10], NOW, 0.5));
-        assert!(!systemic.admits(10, &[NOW - 60; 10], NOW, 0.5), "still");
-        assert!(
-            systemic.admits(10, &[], NOW, 0.5),
-            "these are not to be parked"
-        );
+        assert!(commit(&mut systemic, 10, &[NOW - 60; 10], NOW), "too few");
+        assert!(!commit(&mut systemic, 10, &[NOW - 60; 10], NOW));
+        assert!(!commit(&mut systemic, 10, &[NOW - 60; 10], NOW), "still");
+        assert!(commit(&mut systemic, 10, &[], NOW), "none is to be parked");
+    }
+
+    #[test]
+    fn a_smaller_batch_does_not_let_the_parking_go_on() {
+        let mut systemic = Systemic::default();
+        assert!(commit(&mut systemic, 100, &[], NOW));
+        assert!(!commit(&mut systemic, 100, &[NOW; 100], NOW));
+        assert!(!commit(&mut systemic, 10, &[NOW; 10], NOW));
+    }
+
+    #[test]
+    fn a_batch_that_was_not_committed_is_not_counted() {
+        let mut systemic = Systemic::default();
+        for _ in 0..5 {
+            assert!(systemic.admits(10, &[NOW; 10], NOW, 0.5));
+        }
     }
 
     #[test]
     fn what_was_used_up_long_ago_is_parked() {
         let mut systemic = Systemic::default();
         let old = NOW - HISTORY - 1;
-        assert!(systemic.admits(100, &[old; 100], NOW, 0.5));
+        assert!(commit(&mut systemic, 100, &[old; 100], NOW));
         // But not because it had to wait for an operator.
         let fresh = NOW - 60;
-        assert!(!systemic.admits(100, &[fresh; 100], NOW, 0.5));
-        assert!(!systemic.admits(100, &[fresh; 100], NOW + 2 * HISTORY, 0.5));
+        assert!(!commit(&mut systemic, 100, &[fresh; 100], NOW));
+        assert!(!commit(
+            &mut systemic,
+            100,
+            &[fresh; 100],
+            NOW + 2 * HISTORY
+        ));
     }
 
     #[test]
     fn a_ratio_of_one_parks_everything() {
-        let mut systemic = Systemic::default();
-        assert!(systemic.admits(100, &[NOW; 100], NOW, 1.0));
+        assert!(Systemic::default().admits(100, &[NOW; 100], NOW, 1.0));
     }
 
     #[test]
     fn memory_stays_small() {
         let mut systemic = Systemic::default();
         for _ in 0..10_000 {
-            systemic.admits(1, &[], NOW, 0.5);
+            commit(&mut systemic, 1, &[], NOW);
         }
         assert_eq!(systemic.batches.len(), 20);
     }

@@ -57,6 +57,8 @@ fn at(seconds: f64) -> View {
         now: Duration::from_secs_f64(seconds),
         second,
         alert_warn: 1_000,
+        is_new: true,
+        all_seen: true,
         ..View::default()
     }
 }
@@ -117,7 +119,8 @@ fn a_slow_recovery_is_not_run_over() {
     };
     let outcome = run(&slow, adaptive());
     assert!(outcome.settled.is_some());
-    assert!(outcome.peak_target <= 400, "{}", outcome.peak_target);
+    // A canary goes also where live events fill the target.
+    assert!(outcome.peak_target <= 1_000, "{}", outcome.peak_target);
     assert_eq!((outcome.shed_again, outcome.parked_good), (0, 0));
 }
 
@@ -404,6 +407,7 @@ proptest! {
                 alert_warn: 1_000,
                 target_is_alert_queue: false,
                 is_new: true,
+                all_seen: true,
                 came_back: vec![last; moment.bounced],
             };
             let again = decide(memory.clone(), &view, &rules);
@@ -436,5 +440,138 @@ proptest! {
             last = second;
             memory = memory.moved(&view, count, &[], &rules);
         }
+    }
+}
+
+/// Plays one view after another, ten a second, and returns what was let go in all.
+fn play(rules: &PaceRules, seconds: u64, mut view_at: impl FnMut(u64) -> View) -> u64 {
+    let mut memory = Memory::new(SECOND);
+    let mut sent = 0;
+    for step in 0..seconds * 10 {
+        let view = view_at(step);
+        let (then, decision) = decide(memory, &view, rules);
+        memory = then;
+        if let Act::Go(count) = decision.act {
+            sent += count;
+            memory = memory.moved(&view, count, &[], rules);
+        }
+    }
+    sent
+}
+
+fn tenth(step: u64) -> View {
+    at(f64::from(u32::try_from(step).expect("short")) / 10.0)
+}
+
+#[test]
+fn a_target_that_others_keep_up_is_no_reason_to_wait_for_ever() {
+    // It is worked on, so its depth goes up and down.
+    let rules = adaptive();
+    for rises_at in [0, 30, 300] {
+        let sent = play(&rules, 120, |step| View {
+            target_depth: if step < rises_at {
+                0
+            } else {
+                140 + step % 7 * 10
+            },
+            ..tenth(step)
+        });
+        assert!(sent > 2_000, "{sent} after {rises_at}");
+    }
+    // One that only grows is not.
+    let sent = play(&rules, 600, |step| View {
+        target_depth: 140 + step,
+        ..tenth(step)
+    });
+    assert!(sent <= 10, "{sent}");
+}
+
+#[test]
+fn a_limit_below_the_canary_is_a_limit_and_no_end() {
+    for rules in [fixed(), adaptive()] {
+        let rules = PaceRules {
+            target_max_depth: 5,
+            ..rules
+        };
+        let (_, decision) = decide(Memory::new(SECOND), &at(0.0), &rules);
+        assert_eq!(decision.act, Act::Go(5));
+    }
+}
+
+#[test]
+fn after_the_clock_was_set_back_it_begins_anew() {
+    let rules = adaptive();
+    let sent = play(&rules, 300, |step| {
+        let view = tenth(step);
+        let second = view.second - if step > 100 { 3_600 } else { 0 };
+        // From then on everything comes back at once.
+        View {
+            second,
+            came_back: if step > 110 {
+                vec![second; 100]
+            } else {
+                vec![]
+            },
+            ..view
+        }
+    });
+    let (memory, _) = decide(Memory::new(SECOND), &at(0.0), &rules);
+    assert_eq!(memory.size(), 10);
+    assert!(sent < 12_000, "{sent}");
+}
+
+#[test]
+fn what_nobody_looked_at_tells_nothing() {
+    let rules = fixed();
+    let view = at(0.0);
+    let replayed = |memory: Memory| memory.moved(&view, 100, &[], &rules);
+    let look = |memory, view| decide(memory, &view, &rules).0;
+    let memory = replayed(look(Memory::new(SECOND), view.clone()));
+    assert!(!memory.failed_alone(SECOND), "too early to tell");
+    let seen = look(memory.clone(), at(10.0));
+    assert!(seen.failed_alone(SECOND), "none of the others came back");
+    let partly = View {
+        all_seen: false,
+        ..at(10.0)
+    };
+    let unseen = look(memory.clone(), partly);
+    assert!(!unseen.failed_alone(SECOND), "who knows");
+    let bounced = View {
+        came_back: vec![SECOND; 60],
+        ..at(10.0)
+    };
+    assert!(
+        !look(memory, bounced).failed_alone(SECOND),
+        "most came back"
+    );
+}
+
+#[test]
+fn a_suspect_counts_again_when_the_others_fail_too() {
+    let rules = fixed();
+    let view = at(0.0);
+    let (memory, _) = decide(Memory::new(SECOND), &view, &rules);
+    let memory = memory.moved(&view, 100, &[], &rules);
+    let (memory, _) = decide(memory, &at(10.0), &rules);
+    assert!(memory.failed_alone(SECOND));
+    let later = at(300.0);
+    let memory = memory.moved(&later, 50, &[], &rules);
+    let all_back = View {
+        came_back: vec![later.second; 50],
+        ..at(310.0)
+    };
+    let (memory, _) = decide(memory, &all_back, &rules);
+    assert!(!memory.failed_alone(SECOND));
+}
+
+#[test]
+fn half_open_one_canary_waits_for_the_other_in_both_paces() {
+    for rules in [adaptive(), fixed()] {
+        let sent = play(&rules, 60, |step| View {
+            half_open: true,
+            target_depth: step % 4,
+            ..tenth(step)
+        });
+        assert!((100..400).contains(&sent), "{sent}");
     }
 }

@@ -67,6 +67,7 @@ impl World<'_> {
             alert_warn: self.scenario.warn as u64,
             target_is_alert_queue: false,
             is_new: true,
+            all_seen: true,
             came_back: std::mem::take(&mut self.came_back),
         };
         let (memory, decision) = decide(self.memory.clone(), &view, rules);
@@ -97,21 +98,25 @@ impl World<'_> {
     /// A batch of at most so many letters, as `Drain::batch` moves it.
     fn batch(&mut self, count: u64, seconds: f64, view: &View, rules: &PaceRules) -> Next {
         let oldest = self.dlq.iter().rev();
+        let too_soon = |letter: &Message| {
+            let again = (1..POISON).contains(&letter.replays);
+            again && self.memory.too_soon(letter.at, view.second, rules)
+        };
         let batch: Vec<Message> = oldest
             .take(usize::try_from(count).expect("few"))
+            .take_while(|letter| !too_soon(letter))
             .copied()
             .collect();
         let again = batch.iter().filter(|letter| letter.replays > 0);
         let (used_up, again): (Vec<Message>, Vec<Message>) =
             again.partition(|letter| letter.replays >= POISON);
-        let oldest = batch.first();
-        let stamp = oldest.filter(|letter| (1..POISON).contains(&letter.replays));
-        let stamp = stamp.map(|letter| letter.at);
-        if batch.is_empty() || self.memory.too_soon(stamp, view.second, rules).is_some() {
+        if batch.is_empty() {
             return Next::Pass(None);
         }
         let used_up = used_up.iter().map(|letter| letter.at);
-        let used_up: Vec<i64> = used_up.filter(|at| !self.memory.is_suspect(*at)).collect();
+        let used_up: Vec<i64> = used_up
+            .filter(|at| !self.memory.failed_alone(*at))
+            .collect();
         let size = batch.len() as u64;
         if !self
             .systemic
@@ -120,6 +125,7 @@ impl World<'_> {
             self.gate = Some(Gate::Shut(Shut::Systemic));
             return Next::Pass(Some(steps(GATE_LOOK)));
         }
+        self.systemic.moved(size, &used_up, view.second);
         let before: Vec<i64> = again.iter().map(|letter| letter.at).collect();
         let replayed = self.send(size, seconds, true);
         self.memory = self.memory.clone().moved(view, replayed, &before, rules);
