@@ -349,9 +349,9 @@ impl Drain {
         progress.remaining = progress.remaining.min(depth);
         match self.first_too_soon(&plan, &view, settings) {
             Some(0) => return Ok(Some(waiting(report))),
-            Some(place) => {
+            Some(sooner) => {
                 let limits = Limits {
-                    entries: place,
+                    entries: sooner,
                     ..limits
                 };
                 plan = self.peek(limits, &rules, view.second).await?.0;
