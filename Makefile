@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover overload image clean
+.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover overload plots image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -66,6 +66,9 @@ failover: ## what a failover brings back, and what waiting for replicas costs
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test
 	ulimit -n $$(ulimit -Hn) && cargo bench --locked --bench overload
+
+plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
+	PLOTS=write cargo test --locked --test pure plots_and_their_figures
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .

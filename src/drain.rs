@@ -50,7 +50,7 @@ const SETTINGS_WAIT: Duration = Duration::from_secs(5);
 const MAX_EASING: u32 = 10;
 
 /// While something is waited for it is looked at after these times.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 const SLOWEST_LOOK: Duration = Duration::from_millis(250);
 
 /// A gate that is shut is looked at again after so long.

@@ -15,7 +15,7 @@ pub fn time_to_drain(depth: u64, settings: &Settings) -> Option<Duration> {
         return None;
     }
     let batches = depth.div_ceil(settings.batch_size);
-    let per_pass = match settings.batches_per_cycle {
+    let per_pass = match batches_per_pass(settings) {
         0 => batches.max(1),
         limit => limit,
     };
@@ -38,7 +38,7 @@ pub fn time_to_drain(depth: u64, settings: &Settings) -> Option<Duration> {
 #[must_use]
 pub fn warning(depth: u64, time: Duration, settings: &Settings) -> Option<String> {
     (time > LONG).then(|| {
-        let pace = match settings.batches_per_cycle {
+        let pace = match batches_per_pass(settings) {
             0 => format!(
                 "{} per {} ms",
                 settings.batch_size,
@@ -51,8 +51,22 @@ pub fn warning(depth: u64, time: Duration, settings: &Settings) -> Option<String
         };
         let days = time.as_secs() / LONG.as_secs();
         let unit = if days == 1 { "day" } else { "days" };
-        format!("{depth} messages at {pace}: {days} {unit}; see REMEDIATION_BATCHES_PER_CYCLE")
+        let advice = if settings.adaptive {
+            "REMEDIATION_BATCH_SIZE"
+        } else {
+            "REMEDIATION_BATCHES_PER_CYCLE"
+        };
+        format!("{depth} messages at {pace}: {days} {unit}; see {advice}")
     })
+}
+
+/// Batches in a pass, at most; 0 = no limit. The adaptive pace has none.
+fn batches_per_pass(settings: &Settings) -> u64 {
+    if settings.adaptive {
+        0
+    } else {
+        settings.batches_per_cycle
+    }
 }
 
 fn clamped(number: u64) -> u32 {
@@ -91,6 +105,25 @@ mod tests {
         let time = time_to_drain(100_000, &settings).expect("enabled");
         assert_eq!(time, Duration::from_millis(199 * 100));
         assert_eq!(warning(100_000, time, &settings), None);
+    }
+
+    #[test]
+    fn the_adaptive_pace_goes_on_batch_after_batch_whatever_a_cycle_is_allowed() {
+        let adaptive = Settings {
+            adaptive: true,
+            ..settings(10, 1)
+        };
+        let time = time_to_drain(100_000, &adaptive).expect("enabled");
+        assert_eq!(time, Duration::from_millis(9_999 * 100));
+        let slow = Settings {
+            batch_pause: Duration::from_secs(60),
+            ..adaptive
+        };
+        let time = time_to_drain(100_000, &slow).expect("enabled");
+        assert_eq!(
+            warning(100_000, time, &slow).expect("long"),
+            "100000 messages at 10 per 60000 ms: 6 days; see REMEDIATION_BATCH_SIZE"
+        );
     }
 
     #[test]

@@ -32,8 +32,10 @@ const MOST: f64 = 0.5;
 const SLICE: f64 = 0.1;
 /// When the target has not gone further down for so many observation times, this is its level.
 const PATIENCE: u32 = 4;
-/// Batches that may lie in the target beyond its level, so that it does not run dry.
+/// Batches that may lie in the target beyond its level, so that it does not run dry; or what goes
+/// through in this part of a second, where that is more.
 const AHEAD: u64 = 2;
+const AHEAD_PART: u64 = 10;
 /// Good times longer ago that are remembered.
 const TIMES: usize = 32;
 /// Seconds with replays that are remembered.
@@ -261,7 +263,9 @@ impl Memory {
             cohort.away += suspects;
         }
         self.last = Some(view.now);
-        if rules.adaptive && (self.on_trial || view.half_open || self.size < rules.batch_size) {
+        // Suspects alone tell nothing, so that there is nothing to wait for.
+        let waits = self.on_trial || view.half_open || self.size < rules.batch_size;
+        if rules.adaptive && waits && replayed > suspects {
             self.round = Some(Round {
                 telling: replayed - suspects,
                 before: view.target_depth,
@@ -385,6 +389,18 @@ impl Memory {
         }
     }
 
+    /// How many messages may lie in the target, so that it does not run dry.
+    fn ahead(&self, count: u64, view: &View) -> u64 {
+        let whole = self
+            .cohorts
+            .iter()
+            .rev()
+            .find(|cohort| cohort.second < view.second);
+        let recent = whole.filter(|cohort| cohort.second + 2 > view.second);
+        let flow = recent.map_or(0, |cohort| cohort.replayed + cohort.suspects);
+        (AHEAD * count).max(flow / AHEAD_PART)
+    }
+
     /// Whether the last batch is known to have gone well; if not, when that will be seen.
     fn evidence(&mut self, view: &View, rules: &PaceRules) -> Result<(), Option<Duration>> {
         let Some(round) = &mut self.round else {
@@ -408,7 +424,7 @@ impl Memory {
         let Round { telling, least, .. } = *round;
         self.round = None;
         self.level = least;
-        // A batch of suspects tells nothing, whatever becomes of it; nor does a mere pause.
+        // A mere pause tells nothing.
         if telling == 0 || view.half_open {
             return Ok(());
         }
@@ -472,7 +488,7 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
         Ok(()) => {
             let trial = view.half_open.then_some(rules.canary_size);
             let count = memory.size.min(trial.unwrap_or(u64::MAX));
-            if view.target_depth > memory.level.saturating_add(AHEAD * count) {
+            if view.target_depth > memory.level.saturating_add(memory.ahead(count, view)) {
                 wait(gate, Waiting::Room, None)
             } else {
                 within_limits(gate, count, memory.free_at, view, rules)

@@ -304,3 +304,34 @@ async fn replays_are_to_wait_while_it_sheds_in_either_mode_and_not_longer() {
     until("the hold lapses", || async { !deferred.borrow().holds() }).await;
     guard.end().await;
 }
+
+#[tokio::test]
+async fn the_drain_waits_while_the_guard_says_so_and_says_so_itself() {
+    let redis = Redis::start();
+    let letter = |id: usize| format!(r#"{{"id":{id}}}"#);
+    let many: Vec<String> = (0..2_100).map(letter).collect();
+    redis.push("mutt:alert_queue", &many).await;
+    redis.dead_letter(&many[..20]).await;
+    let () = redis
+        .command(&["SET", "mutt:config:alerter_shed_mode", "defer"])
+        .await;
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            ("BACKPRESSURE_GUARD_ENABLED", "true"),
+            ("REMEDIATION_INTERVAL", "1"),
+            ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
+        ],
+    );
+    let deferred = "mutt_remediation_gate_shut{reason=\"deferred\",source=\"alerter\"}";
+    daemon.until_metric(deferred, |is| is == 1.0).await;
+    assert_eq!(redis.len(SOURCE).await, 20);
+    let _: redis::Value = redis
+        .command(&["LTRIM", "mutt:alert_queue", "0", "9"])
+        .await;
+    until("they are replayed", || async {
+        redis.len(TARGET).await == 20
+    })
+    .await;
+    daemon.until_metric(deferred, |is| is == 0.0).await;
+}

@@ -1,6 +1,6 @@
 //! Settings that are changed in Redis while the daemon runs.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Daemon, Proxy, Redis, SOURCE, TARGET, until};
 
@@ -264,4 +264,33 @@ async fn a_pause_that_was_set_while_the_line_was_cut_holds_when_it_heals() {
         )
         .await;
     assert_eq!(redis.len(SOURCE).await, 50);
+}
+
+/// What the runbook says about it.
+#[tokio::test]
+async fn what_is_systemic_waits_until_an_operator_has_it_replayed_or_parked() {
+    let decisions = [
+        ("max_poison_retries", "6", TARGET),
+        ("poison_guard_enabled", "false", "mutt:dlq:dead"),
+    ];
+    for (key, value, list) in decisions {
+        let redis = Redis::start();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let at = now.expect("after 1970").as_secs() - 60;
+        let letter = |id| format!(r#"{{"id":{id},"_remediation_count":3,"_remediation_at":{at}}}"#);
+        let letters: Vec<String> = (0..30).map(letter).collect();
+        redis.dead_letter(&letters).await;
+        let daemon = Daemon::start(&redis, &[DYNAMIC, ("REMEDIATION_BATCH_SIZE", "100")]);
+        daemon.until_logged("gate shut: systemic").await;
+        let shut = r#"mutt_remediation_gate_shut{reason="systemic",source="alerter"}"#;
+        daemon.until_metric(shut, |is| is == 1.0).await;
+        assert_eq!(redis.len(SOURCE).await, 30);
+        let name = format!("mutt:config:{key}");
+        let set = ["SET", &name, value, "EX", "600"];
+        redis.command::<()>(&set).await;
+        publish(&redis, key).await;
+        until("they move", || async { redis.len(list).await == 30 }).await;
+        daemon.until_metric(shut, |is| is == 0.0).await;
+        assert_eq!(redis.len(SOURCE).await, 0);
+    }
 }

@@ -4,7 +4,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::float_cmp,
     clippy::print_stderr,
     reason = "tests read their own variables and compare counts"
 )]
@@ -12,7 +11,6 @@
 
 mod config;
 mod fuzz;
-#[path = "../it/pace.rs"]
 mod pace;
-#[path = "../it/pipeline.rs"]
 mod pipeline;
+mod plots;

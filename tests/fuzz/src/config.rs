@@ -166,7 +166,7 @@ fn told(config: &Config, pairs: &BTreeMap<String, Vec<u8>>) {
         let hidden = ["REDIS_SENTINELS", "REDIS_CLUSTER_NODES"];
         if effective.from_environment && hidden.contains(&&effective.name[..]) {
             // These are shown as they were understood.
-            same.insert(effective.name.to_owned(), effective.shown.clone().into());
+            same.insert(effective.name.clone(), effective.shown.clone().into());
         }
     }
     if same == *pairs {

@@ -17,22 +17,23 @@ enum Kind {
 
 use Kind::{Flag, Pace, Ratio, Whole};
 
-/// Each key, in the order of `keys`, and what the environment says: flags are 0 or 1.
-const KEYS: [(&str, Kind, f64); 14] = [
-    ("remediation_enabled", Flag, 1.0),
-    ("remediation_interval", Whole(1, 604_800), 300.0),
-    ("remediation_batch_size", Whole(1, 10_000), 10.0),
-    ("max_poison_retries", Whole(0, 1_000_000), 3.0),
-    ("remediation_batches_per_cycle", Whole(0, 1_000_000), 1.0),
-    ("remediation_batch_pause_ms", Whole(0, 60_000), 100.0),
-    ("replay_pace", Pace, 0.0),
-    ("replay_canary_size", Whole(1, 10_000), 10.0),
-    ("replay_observe_seconds", Whole(1, 3_600), 2.0),
-    ("replay_max_bounce_ratio", Ratio, 0.1),
-    ("replay_target_max_depth", Whole(0, 1_000_000_000), 77.0),
-    ("replay_max_per_second", Whole(0, 1_000_000), 0.0),
-    ("poison_guard_enabled", Flag, 1.0),
-    ("poison_max_ratio", Ratio, 0.5),
+/// Each key, in the order of `keys`, and what the environment says: a flag is 0 or 1, a ratio is its
+/// bits.
+const KEYS: [(&str, Kind, u64); 14] = [
+    ("remediation_enabled", Flag, 1),
+    ("remediation_interval", Whole(1, 604_800), 300),
+    ("remediation_batch_size", Whole(1, 10_000), 10),
+    ("max_poison_retries", Whole(0, 1_000_000), 3),
+    ("remediation_batches_per_cycle", Whole(0, 1_000_000), 1),
+    ("remediation_batch_pause_ms", Whole(0, 60_000), 100),
+    ("replay_pace", Pace, 0),
+    ("replay_canary_size", Whole(1, 10_000), 10),
+    ("replay_observe_seconds", Whole(1, 3_600), 2),
+    ("replay_max_bounce_ratio", Ratio, f64::to_bits(0.1)),
+    ("replay_target_max_depth", Whole(0, 1_000_000_000), 77),
+    ("replay_max_per_second", Whole(0, 1_000_000), 0),
+    ("poison_guard_enabled", Flag, 1),
+    ("poison_max_ratio", Ratio, f64::to_bits(0.5)),
 ];
 
 /// Each line is one reading: texts of the keys in their order, separated by `|`, `-` for a key that
@@ -42,7 +43,7 @@ pub fn check(data: &[u8]) {
     let base = KEYS.map(|(.., value)| value);
     let text = String::from_utf8_lossy(data);
     let mut overlay = Overlay::new(settings(base));
-    let mut good: [Option<f64>; 14] = [None; 14];
+    let mut good: [Option<u64>; 14] = [None; 14];
     let mut refused: [Option<String>; 14] = Default::default();
     for line in text.split('\n').take(16) {
         let text = |part: &str| (part != "-").then(|| part.to_owned());
@@ -73,38 +74,38 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn settings(numbers: [f64; 14]) -> Settings {
-    let whole = |index: usize| numbers[index] as u64;
+fn settings(numbers: [u64; 14]) -> Settings {
+    let ratio = |index: usize| f64::from_bits(numbers[index]);
     Settings {
-        enabled: whole(0) == 1,
-        interval: Duration::from_secs(whole(1)),
-        batch_size: whole(2),
-        max_poison_retries: whole(3),
-        batches_per_cycle: whole(4),
-        batch_pause: Duration::from_millis(whole(5)),
-        adaptive: whole(6) == 1,
-        canary_size: whole(7),
-        observe: Duration::from_secs(whole(8)),
-        max_bounce_ratio: numbers[9],
-        target_max_depth: Some(whole(10)),
-        max_per_second: whole(11),
-        poison_guard: whole(12) == 1,
-        poison_max_ratio: numbers[13],
+        enabled: numbers[0] == 1,
+        interval: Duration::from_secs(numbers[1]),
+        batch_size: numbers[2],
+        max_poison_retries: numbers[3],
+        batches_per_cycle: numbers[4],
+        batch_pause: Duration::from_millis(numbers[5]),
+        adaptive: numbers[6] == 1,
+        canary_size: numbers[7],
+        observe: Duration::from_secs(numbers[8]),
+        max_bounce_ratio: ratio(9),
+        target_max_depth: Some(numbers[10]),
+        max_per_second: numbers[11],
+        poison_guard: numbers[12] == 1,
+        poison_max_ratio: ratio(13),
     }
 }
 
-fn number(text: &str, kind: Kind) -> Option<f64> {
+fn number(text: &str, kind: Kind) -> Option<u64> {
     let text = text.trim();
     let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
     let (low, high) = match kind {
-        Flag if is(&["true", "1", "yes", "on"]) => return Some(1.0),
-        Flag if is(&["false", "0", "no", "off"]) => return Some(0.0),
-        Pace if is(&["adaptive"]) => return Some(1.0),
-        Pace if is(&["fixed"]) => return Some(0.0),
+        Flag if is(&["true", "1", "yes", "on"]) => return Some(1),
+        Flag if is(&["false", "0", "no", "off"]) => return Some(0),
+        Pace if is(&["adaptive"]) => return Some(1),
+        Pace if is(&["fixed"]) => return Some(0),
         Flag | Pace => return None,
         Ratio => {
             let ratio: f64 = text.parse().ok()?;
-            return (ratio >= 0.0 && ratio <= 1.0).then_some(ratio);
+            return (0.0..=1.0).contains(&ratio).then(|| ratio.to_bits());
         }
         Whole(low, high) => (low, high),
     };
@@ -119,5 +120,5 @@ fn number(text: &str, kind: Kind) -> Option<f64> {
     let number = significant
         .bytes()
         .fold(0, |sum, byte| sum * 10 + u64::from(byte - b'0'));
-    (low..=high).contains(&number).then_some(number as f64)
+    (low..=high).contains(&number).then_some(number)
 }

@@ -294,7 +294,7 @@ fn the_guard_needs_lists_that_it_can_work_with() {
 #[test]
 fn names_that_look_like_ours_are_warned_about_and_those_of_others_are_not() {
     for (name, known) in [
-        ("BACKPRESSURE_GARD_ENABLED", "BACKPRESSURE_GUARD_ENABLED"),
+        ("BACKPRESSURE_GUARD_ENABLE", "BACKPRESSURE_GUARD_ENABLED"),
         ("REMEDIATION_MOOG_ENABLE", "REMEDIATION_MOOG_ENABLED"),
         ("MOOG_HEALTH_TIMEOUTS", "MOOG_HEALTH_TIMEOUT"),
     ] {

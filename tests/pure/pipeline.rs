@@ -5,12 +5,17 @@
 //! target with its count raised, as the alerter does it, until the count is above three: then the
 //! alerter dead-letters it when it reads it, untried.
 
+mod worker;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use mutt_remediation::drain::gate::Gate;
-use mutt_remediation::drain::pace::{Act, Memory, PaceRules, View, decide};
+use mutt_remediation::drain::pace::{Memory, PaceRules};
+use mutt_remediation::drain::systemic::Systemic;
+
+use worker::Pass;
 
 /// Steps a second.
 const STEPS: u64 = 100;
@@ -75,8 +80,12 @@ pub enum Replayer {
     Python { batch: u64, interval: u64 },
     /// All that is there, counts reset, every so many seconds.
     AllAtOnce { interval: u64 },
-    /// This project's worker.
-    Worker { rules: PaceRules, pause: Duration },
+    /// This project's worker: passes that begin an interval apart, batches that are a pause apart.
+    Worker {
+        rules: PaceRules,
+        pause: Duration,
+        interval: Duration,
+    },
 }
 
 /// A message of the simulation.
@@ -95,8 +104,10 @@ struct Message {
 /// How it went.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Seconds until all letters were delivered or parked.
+    /// Seconds until all letters were delivered or parked, and until those were that do not fail
+    /// whenever they are tried.
     pub settled: Option<f64>,
+    pub good_settled: Option<f64>,
     /// Greatest depth of the target right after a replay.
     pub peak_target: usize,
     /// Greatest depth of the alert queue.
@@ -107,7 +118,7 @@ pub struct Outcome {
     /// Letters that were shed after a replay.
     pub shed_again: u64,
     /// Replays of each letter.
-    pub attempts: Vec<u8>,
+    pub attempts: Vec<u32>,
     /// Letters delivered, and letters parked: those that always fail, and the others.
     pub delivered: usize,
     pub parked_poison: usize,
@@ -124,7 +135,6 @@ pub struct Sample {
     pub seconds: f64,
     pub dlq: usize,
     pub target: usize,
-    pub alerts: usize,
     pub size: u64,
     pub gate: Option<Gate>,
 }
@@ -151,11 +161,14 @@ struct World<'a> {
     /// Stamps of replays that arrived in the dead letter queue since the worker last looked.
     came_back: Vec<i64>,
     memory: Memory,
+    systemic: Systemic,
+    pass: Option<Pass>,
     gate: Option<Gate>,
     opened: Option<f64>,
     /// When the replayer acts next, in steps.
     due: u64,
-    random: fastrand::Rng,
+    /// Letters that do not fail whenever they are tried.
+    good: usize,
     outcome: Outcome,
 }
 
@@ -170,7 +183,8 @@ impl<'a> World<'a> {
             at: 0,
         };
         // The first is the oldest and lies at the right end.
-        let dlq = (0..scenario.backlog).map(letter).rev().collect();
+        let dlq: VecDeque<Message> = (0..scenario.backlog).map(letter).rev().collect();
+        let good = dlq.iter().filter(|letter| !letter.poison).count();
         Self {
             scenario,
             replayer,
@@ -180,10 +194,12 @@ impl<'a> World<'a> {
             owed: [0.0; 3],
             came_back: vec![],
             memory: Memory::new(EPOCH),
+            systemic: Systemic::default(),
+            pass: None,
             gate: None,
             opened: None,
             due: 0,
-            random,
+            good,
             outcome: Outcome {
                 attempts: vec![0; scenario.backlog],
                 ..Outcome::default()
@@ -208,13 +224,15 @@ impl<'a> World<'a> {
         if delivered + parked_good + parked_poison == self.scenario.backlog {
             self.outcome.settled = Some(seconds);
         }
+        if delivered + parked_good == self.good {
+            self.outcome.good_settled.get_or_insert(seconds);
+        }
         self.outcome.peak_alerts = self.outcome.peak_alerts.max(self.alerts.len());
-        if step % (STEPS / 2) == 0 {
+        if step.is_multiple_of(STEPS / 2) {
             self.outcome.series.push(Sample {
                 seconds,
                 dlq: self.dlq.len(),
                 target: self.target.len(),
-                alerts: self.alerts.len(),
                 size: self.memory.size(),
                 gate: self.gate,
             });
@@ -313,55 +331,14 @@ impl<'a> World<'a> {
                 self.send(u64::MAX, seconds, true);
                 interval * STEPS
             }
-            Replayer::Worker { rules, pause } => self.worker(step, seconds, &rules, pause),
-        }
-    }
-
-    fn worker(&mut self, step: u64, seconds: f64, rules: &PaceRules, pause: Duration) -> u64 {
-        let view = View {
-            now: Duration::from_millis(step * 1_000 / STEPS),
-            second: EPOCH + i64::try_from(step / STEPS).expect("a few seconds"),
-            shut: None,
-            half_open: false,
-            target_depth: self.target.len() as u64,
-            alert_depth: self.alerts.len() as u64,
-            alert_warn: self.scenario.warn as u64,
-            target_is_alert_queue: false,
-            is_new: true,
-            came_back: std::mem::take(&mut self.came_back),
-        };
-        let memory = self.memory.clone();
-        let (memory, decision) = decide(memory, &view, rules);
-        self.memory = memory;
-        if matches!(decision.gate, Gate::Shut(_)) {
-            self.opened = None;
-        } else if self.opened.is_none() {
-            self.opened = Some(seconds);
-        }
-        self.gate = Some(decision.gate);
-        match decision.act {
-            Act::Go(count) => {
-                let stamp = self.dlq.back().filter(|oldest| oldest.replays > 0);
-                let stamp = stamp.map(|oldest| oldest.at);
-                if self.memory.too_soon(stamp, view.second, rules).is_some() {
-                    return POLL;
-                }
-                let taken = self
-                    .dlq
-                    .iter()
-                    .rev()
-                    .take(usize::try_from(count).expect("few"));
-                let again = taken.filter(|letter| (1..POISON).contains(&letter.replays));
-                let before: Vec<i64> = again.map(|letter| letter.at).collect();
-                let replayed = self.send(count, seconds, true);
-                let memory = self.memory.clone();
-                self.memory = memory.moved(&view, replayed, &before, rules);
-                if count >= rules.batch_size && self.outcome.ramp.is_none() {
-                    self.outcome.ramp = self.opened.map(|opened| seconds - opened);
-                }
-                u64::try_from(pause.as_millis()).expect("short") * STEPS / 1_000
+            Replayer::Worker {
+                rules,
+                pause,
+                interval,
+            } => {
+                let wait = self.work(step, seconds, &rules, steps(interval));
+                wait.unwrap_or(steps(pause))
             }
-            Act::Wait(..) => POLL,
         }
     }
 
@@ -399,6 +376,10 @@ impl<'a> World<'a> {
         }
         replayed
     }
+}
+
+fn steps(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).expect("short") * STEPS / 1_000
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
