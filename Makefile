@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS, with the address sanitizer
 
 mutants: ## whether the tests notice each small change of the rules, plans, envelopes and configuration
 	@.ci/setup mutants
-	PATH="$$PWD/target/ci/tools/bin:$$PATH" cargo mutants --in-place --output target
+	PATH="$$PWD/target/ci/tools/bin:$$PATH" FUZZ_FACTOR=0.05 cargo mutants --in-place --output target
 
 check: ## format, lints, documentation, dependencies, manifests, links
 	.ci/check
@@ -68,7 +68,7 @@ overload: ## what a crowd, a mountain of letters and bounces cost the drain (nee
 	ulimit -n $$(ulimit -Hn) && cargo bench --locked --bench overload
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
-	PLOTS=write cargo test --locked --test it plots_and_their_figures
+	PLOTS=write cargo test --locked --test pure plots_and_their_figures
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .

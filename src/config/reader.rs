@@ -279,9 +279,6 @@ impl Reader {
         let ca_cert = self.optional("REDIS_CA_CERT_PATH", vars.redis_ca_cert_path);
         let cert = self.optional("REDIS_TLS_CLIENT_CERT", vars.redis_tls_client_cert);
         let key = self.optional("REDIS_TLS_CLIENT_KEY", vars.redis_tls_client_key);
-        if !speaks_tls && (ca_cert.is_some() || cert.is_some() || key.is_some()) {
-            self.warn("REDIS_CA_CERT_PATH, REDIS_TLS_CLIENT_CERT and REDIS_TLS_CLIENT_KEY have no effect without REDIS_TLS_ENABLED=true or a rediss:// address");
-        }
         let client_cert = match (cert, key) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
@@ -297,6 +294,9 @@ impl Reader {
                 None
             }
         };
+        if !speaks_tls && (ca_cert.is_some() || client_cert.is_some()) {
+            self.warn("REDIS_CA_CERT_PATH, REDIS_TLS_CLIENT_CERT and REDIS_TLS_CLIENT_KEY have no effect without REDIS_TLS_ENABLED=true or a rediss:// address");
+        }
         let first = self.optional("REDIS_PASSWORD", vars.redis_password);
         let next = self.optional("REDIS_PASSWORD_NEXT", vars.redis_password_next);
         let from_url = url.password().map(percent_decoded);
@@ -347,17 +347,12 @@ impl Reader {
         } else {
             host.to_owned()
         };
-        let parsed = Url::parse(&format!("redis://{bracketed}:{port}/{db}"));
-        let plain = |url: &Url| url.username().is_empty() && url.path() == format!("/{db}");
-        match parsed {
-            Ok(url) if plain(&url) => url,
-            _ => {
-                self.problems
-                    .push("REDIS_HOST: the value (not shown) is not a host name or address".into());
-                Url::parse("redis://localhost:6379/0")
-                    .unwrap_or_else(|_| unreachable!("it is a URL"))
-            }
-        }
+        // `Host` has refused everything that could make another part of the address of it.
+        Url::parse(&format!("redis://{bracketed}:{port}/{db}")).unwrap_or_else(|_| {
+            self.problems
+                .push("REDIS_HOST: the value (not shown) is not a host name or address".into());
+            Url::parse("redis://localhost:6379/0").unwrap_or_else(|_| unreachable!("it is a URL"))
+        })
     }
 
     /// Lists of a cluster must leave room for what goes with them.

@@ -88,6 +88,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_16_kib_is_small_and_a_larger_one_is_not() {
+        let piece = |size| {
+            let mut calm = Calm::default();
+            calm.saw(&[size; 1_000], &[Some(size); SAMPLES]);
+            calm.piece(500)
+        };
+        assert_eq!((piece(16_384), piece(16_385)), (PIECE, 0));
+    }
+
+    #[test]
     fn nothing_is_read_by_count_that_was_not_sampled() {
         let mut calm = calm();
         calm.saw(&[900; 64], &[]);

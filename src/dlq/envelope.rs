@@ -437,6 +437,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_shed_message_says_at_which_depth_and_limit_whatever_its_counters() {
+        assert_eq!(
+            shed(br#"{"_retry_count":"x"}"#),
+            br#"{"_retry_count":"x","shedding_reason":"queue_depth_exceeded:2500>2000"}"#
+        );
+    }
+
     static FIELDS: LazyLock<Fields> = LazyLock::new(Fields::alerter);
 
     fn read(text: &str) -> Envelope<'_> {

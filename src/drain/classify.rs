@@ -112,6 +112,27 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_of_any_name_counts() {
+        let rules = Rules {
+            fields: Fields {
+                poison: vec!["tries".into()],
+                reset: vec![],
+            },
+            ..Rules::alerter()
+        };
+        let verdict = |bytes: &[u8]| classify(&Entry(bytes.to_vec()), &rules).disposition;
+        assert_eq!(verdict(br#"{"tries":2}"#), Disposition::Replay);
+        assert_eq!(
+            verdict(br#"{"tries":3}"#),
+            Disposition::Dead(Reason::RetriesExhausted)
+        );
+        assert_eq!(
+            verdict(br#"{"tries":"3"}"#),
+            Disposition::Dead(Reason::Malformed)
+        );
+    }
+
+    #[test]
     fn what_is_no_object_or_miscounts_is_malformed() {
         for bytes in [
             &b""[..],
@@ -192,7 +213,7 @@ mod tests {
         };
         let verdict = |bytes: &[u8]| classify(&Entry(bytes.to_vec()), &rules).disposition;
         assert_eq!(
-            verdict(br#"{"hostname":"a"}"#),
+            verdict(br#"{"hostname":"a","messages":"b"}"#),
             Disposition::Dead(Reason::Incomplete)
         );
         assert_eq!(

@@ -141,6 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_pass_pauses_only_between_its_own_batches() {
+        let time = |depth| time_to_drain(depth, &settings(10, 3)).expect("enabled");
+        assert_eq!(time(40), Duration::from_secs(300));
+        assert_eq!(time(50), Duration::from_millis(300_100));
+    }
+
+    #[test]
+    fn more_than_a_day_is_long() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(warning(5, day, &settings(10, 1)), None);
+        let longer = warning(5, day + Duration::from_secs(1), &settings(10, 1));
+        let longer = longer.expect("long");
+        assert!(longer.contains(": 1 day; "), "{longer}");
+        let pauses = warning(5, day * 2, &settings(7, 0)).expect("long");
+        assert!(pauses.contains("at 7 per 100 ms: 2 days; "), "{pauses}");
+    }
+
+    #[test]
     fn a_switched_off_drain_never_ends() {
         let off = Settings {
             enabled: false,

@@ -167,6 +167,73 @@ mod tests {
         assert_eq!(arriving("[1,2]"), "[1,2]");
     }
 
+    fn planned(messages: &[&str]) -> Plan {
+        let entry = |text: &&str| Entry(text.as_bytes().to_vec());
+        plan(messages.iter().map(entry).collect(), &rules(true), NOW)
+    }
+
+    #[test]
+    fn what_our_stamp_tells_of_the_last_replay_is_noted() {
+        let again = planned(&[
+            r#"{"_remediation_count":1,"_remediation_at":11}"#,
+            r#"{"_remediation_at":12}"#,
+            r#"{"_remediation_count":2,"_remediation_at":13}"#,
+            r#"{"_remediation_count":3,"_remediation_at":14}"#,
+            r#"{"_moog_retry_count":3,"_remediation_count":2,"_remediation_at":15}"#,
+            "[]",
+        ]);
+        assert_eq!(again.again, [11, 13], "a date without a count is not ours");
+        assert_eq!(again.oldest_again, Some(11));
+        assert_eq!(again.used_up, [14], "the other one was used up by others");
+        assert_eq!(again.count(Disposition::Replay), 3);
+        assert_eq!(again.count(Disposition::Dead(Reason::RetriesExhausted)), 2);
+        assert_eq!(again.count(Disposition::Dead(Reason::Malformed)), 1);
+    }
+
+    #[test]
+    fn the_oldest_one_counts_only_if_it_is_replayed_again() {
+        for (oldest, at) in [
+            ("{}", None),
+            ("[]", None),
+            (r#"{"_remediation_count":3,"_remediation_at":5}"#, None),
+            (r#"{"_remediation_count":1,"_remediation_at":5}"#, Some(5)),
+        ] {
+            let plan = planned(&[oldest, r#"{"_remediation_count":1,"_remediation_at":7}"#]);
+            assert_eq!(plan.oldest_again, at, "{oldest}");
+        }
+    }
+
+    #[test]
+    fn a_plan_goes_on_with_the_next_and_keeps_its_oldest() {
+        let first = [r#"{"_remediation_count":1,"_remediation_at":5}"#, "{}"];
+        let next = [
+            r#"{"_remediation_count":1,"_remediation_at":7}"#,
+            r#"{"_remediation_count":3,"_remediation_at":9}"#,
+        ];
+        let all = planned(&[first, next].concat());
+        let mut plan = planned(&first);
+        plan.append(planned(&next));
+        assert_eq!(plan, all);
+        let mut empty = Plan::default();
+        empty.append(all.clone());
+        assert_eq!(empty, all);
+    }
+
+    #[test]
+    fn a_plan_that_leaves_out_swaps_or_doubles_an_entry_does_not_conserve_them() {
+        let entries = [Entry(b"{}".to_vec()), Entry(b"[]".to_vec())];
+        let whole = planned(&["{}", "[]"]);
+        assert!(conserves(&entries, &whole));
+        for others in [
+            &["{}"][..],
+            &["[]", "{}"],
+            &["{}", "{}"],
+            &["{}", "[]", "[]"],
+        ] {
+            assert!(!conserves(&entries, &planned(others)), "{others:?}");
+        }
+    }
+
     /// Text that is JSON, nearly JSON, or meets the fields that we stamp in odd spellings.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let name = prop_oneof![

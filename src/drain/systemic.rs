@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_without_any_is_never_held_and_one_after_it_counts_it() {
+        let mut systemic = Systemic::default();
+        assert!(systemic.admits(10, &[NOW - 60; 10], NOW, 0.4), "too few");
+        assert!(systemic.admits(10, &[], NOW, 0.4));
+        assert!(!systemic.admits(10, &[NOW - 60; 9], NOW, 0.4));
+    }
+
+    #[test]
+    fn an_operator_has_them_parked() {
+        let mut systemic = Systemic::default();
+        assert!(!systemic.admits(40, &[NOW - 60; 40], NOW, 0.5));
+        systemic.switch_off();
+        assert!(!systemic.is_on());
+    }
+
+    #[test]
     fn what_was_used_up_long_ago_is_parked() {
         let mut systemic = Systemic::default();
         let old = NOW - HISTORY - 1;

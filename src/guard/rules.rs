@@ -182,7 +182,15 @@ mod tests {
             (rules.mode, rules.defer),
             (Mode::Dlq, Rules::default().defer)
         );
-        assert_eq!(refused.len(), 3);
+        let expected: Vec<&str> = refused.iter().map(|one| &one.expected[..]).collect();
+        assert_eq!(
+            expected,
+            [
+                "a whole number from 1 to 1000000000",
+                "dlq or defer",
+                "a whole number from 1 to 60000"
+            ]
+        );
         reader.read(&texts(["", "", "", ""]));
         assert_eq!(reader.read(&texts(["", "x", "", ""])).1.len(), 1, "anew");
     }

@@ -13,7 +13,7 @@ use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 mod apart;
 
 use crate::connection::allow_setinfo;
-use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, daemon, until};
+use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, until};
 
 const TOGETHER: [&str; 3] = [
     "{mutt}:dlq:alerter",
@@ -420,39 +420,6 @@ async fn a_slot_may_move_in_the_middle_of_a_drain() {
     }
     empty(&cluster, SOURCE).await;
     each_once(&cluster, APART, letters.len()).await;
-}
-
-#[tokio::test]
-async fn settings_that_do_not_go_with_a_cluster_are_refused_with_the_remedy() {
-    let seeds = ("REDIS_CLUSTER_NODES", "127.0.0.1:7000");
-    for (variables, expected) in [
-        (
-            &[seeds, ("REDIS_DB", "1")][..],
-            "REDIS_DB: 1 cannot be used",
-        ),
-        (&[seeds, ("REDIS_URL", "redis://a")], "expected one of them"),
-        (
-            &[seeds, ("ALERTER_DLQ_NAME", "a{}{b}")],
-            "ALERTER_DLQ_NAME: no other key can be put into the slot of \"a{}{b}\"",
-        ),
-        (
-            &[("REDIS_CLUSTER_NODES", "127.0.0.1:0")],
-            "REDIS_CLUSTER_NODES",
-        ),
-        (
-            &[
-                seeds,
-                ("REDIS_SENTINELS", "a"),
-                ("REDIS_SENTINEL_MASTER", "b"),
-            ],
-            "a cluster fails over by itself",
-        ),
-    ] {
-        let output = daemon::output(&["--check-config"], variables);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{errors}");
-        assert!(errors.contains(expected), "{errors}");
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! More than one list to drain, each by its own rules.
 
-use crate::support::daemon::output;
 use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, until};
 
 const MOOG: &str = "mutt:dlq:moog";
@@ -115,62 +114,4 @@ async fn two_sources_that_share_a_target_share_its_limit() {
     .await;
     seen += redis.len(TARGET).await;
     assert!(seen <= 25);
-}
-
-#[test]
-fn sources_that_cannot_work_stop_the_start_with_every_reason() {
-    let variables = [
-        ("REMEDIATION_SOURCES", "Up,alerter,own,twin"),
-        ("REMEDIATION_MOOG_ENABLED", "perhaps"),
-        ("SOURCE_OWN_TARGET", "own:work"),
-        ("SOURCE_OWN_BATCH_SIZE", "0"),
-        ("SOURCE_OWN_RESET_FIELDS", "_remediation_count"),
-        ("SOURCE_TWIN_DLQ", SOURCE),
-        ("SOURCE_TWIN_TARGET", DEAD),
-        ("REPLAY_PACE", "brisk"),
-        ("REPLAY_MAX_BOUNCE_RATIO", "1.5"),
-        ("POISON_MAX_RATIO", "NaN"),
-    ];
-    let output = output(&["--check-config"], &variables);
-    assert_eq!(output.status.code(), Some(2));
-    let text = String::from_utf8(output.stderr).expect("text");
-    for problem in [
-        "REMEDIATION_SOURCES: \"Up\" is not a name",
-        "REMEDIATION_SOURCES: \"alerter\" is not a name",
-        "REMEDIATION_MOOG_ENABLED: \"perhaps\" is not true or false",
-        "SOURCE_OWN_DLQ is not set: expected a list for the source own",
-        "SOURCE_OWN_BATCH_SIZE: \"0\" is not a whole number from 1 to 10000",
-        "SOURCE_OWN_RESET_FIELDS: \"_remediation_count\" is not a field that can be reset",
-        "ALERTER_DLQ_NAME and SOURCE_TWIN_DLQ are both \"mutt:dlq:alerter\"",
-        "SOURCE_TWIN_TARGET and SOURCE_TWIN_DEAD are both \"mutt:dlq:dead\"",
-        "REPLAY_PACE: \"brisk\" is not fixed or adaptive",
-        "REPLAY_MAX_BOUNCE_RATIO: \"1.5\" is not a ratio from 0 to 1",
-        "POISON_MAX_RATIO: \"NaN\" is not a ratio from 0 to 1",
-    ] {
-        assert!(text.contains(problem), "{problem} is not in\n{text}");
-    }
-}
-
-#[test]
-fn the_adaptive_pace_needs_stamps_and_a_misspelt_source_is_warned_about() {
-    let variables = [("REPLAY_PACE", "adaptive"), ("REPLAY_STAMP", "false")];
-    let refused = output(&["--check-config"], &variables);
-    assert_eq!(refused.status.code(), Some(2));
-    let text = String::from_utf8(refused.stderr).expect("text");
-    assert!(text.contains("needs REPLAY_STAMP=true"), "{text}");
-
-    let variables = [
-        ("REMEDIATION_SOURCES", "own"),
-        ("SOURCE_OWN_DLQ", "a"),
-        ("SOURCE_OWN_TARGET", "b"),
-        ("SOURCE_OWN_BATCHSIZE", "5"),
-    ];
-    let warned = output(&["--check-config"], &variables);
-    assert_eq!(warned.status.code(), Some(0));
-    let text = [warned.stdout, warned.stderr].concat();
-    let text = String::from_utf8(text).expect("text");
-    assert!(
-        text.contains("SOURCE_OWN_BATCHSIZE is not known and has no effect: did you mean SOURCE_OWN_BATCH_SIZE?"),
-        "{text}"
-    );
 }

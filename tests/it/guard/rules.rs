@@ -1,7 +1,6 @@
 //! What the guard is told, by whom, and what it tells.
 
 use super::{ALERT, DEFERRED, LEVEL, SHED, alerts, events, guarding, set, thresholds};
-use crate::support::daemon::output;
 use crate::support::{Cluster, Daemon, Redis, SOURCE, TARGET, until};
 
 #[tokio::test]
@@ -139,49 +138,6 @@ async fn orphans_are_reported_once_a_change_and_never_touched() {
     );
     let warnings = daemon.log().matches("alerters without a heartbeat").count();
     assert_eq!(warnings, 2, "one for each change");
-}
-
-#[test]
-fn a_configuration_that_it_cannot_work_with_is_refused() {
-    const ON: (&str, &str) = ("BACKPRESSURE_GUARD_ENABLED", "true");
-    let cluster = ("REDIS_CLUSTER_NODES", "localhost:1");
-    let tagged = [
-        ("INGEST_QUEUE_NAME", "{mutt}:ingest_queue"),
-        ("ALERTER_DLQ_NAME", "{mutt}:dlq:alerter"),
-    ];
-    for (variables, problem) in [
-        (
-            vec![ON, cluster],
-            Some("give them a common hash tag, like {mutt}:ingest_queue"),
-        ),
-        (vec![ON, cluster, tagged[0], tagged[1]], None),
-        (vec![cluster], None),
-        (vec![ON], None),
-        (
-            vec![ON, ("ALERT_QUEUE_NAME", TARGET)],
-            Some("expected two different lists"),
-        ),
-        (
-            vec![ON, ("ALERT_QUEUE_NAME", SOURCE)],
-            Some("expected two different lists"),
-        ),
-        (vec![("ALERT_QUEUE_NAME", TARGET)], None),
-    ] {
-        let output = output(&["--check-config"], &variables);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let code = if problem.is_some() { 2 } else { 0 };
-        assert_eq!(output.status.code(), Some(code), "{variables:?} {errors}");
-        assert!(errors.contains(problem.unwrap_or_default()), "{errors}");
-    }
-    let output = output(
-        &["--check-config"],
-        &[("BACKPRESSURE_GUARD_ENABLE", "true")],
-    );
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        shown.contains("did you mean BACKPRESSURE_GUARD_ENABLED?"),
-        "{shown}"
-    );
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use fastrand::Rng;
 #[path = "../fuzz/src/lib.rs"]
 mod oracle;
 
-/// Inputs for a check that is quick, about a second's worth; `FUZZ_FACTOR` multiplies them.
-const CASES: u64 = 20_000;
+/// Inputs for a check that is quick, about a second's worth; `FUZZ_FACTOR` multiplies them, and may
+/// be a fraction.
+const CASES: f64 = 20_000.0;
 
 #[test]
 fn an_envelope_is_what_a_second_opinion_says_and_only_its_stamp_changes() {
@@ -19,7 +20,7 @@ fn an_envelope_is_what_a_second_opinion_says_and_only_its_stamp_changes() {
 
 #[test]
 fn a_configuration_is_sound_or_refused_by_name_and_shows_no_secret() {
-    hold("config", CASES / 20, oracle::config::check);
+    hold("config", CASES / 20.0, oracle::config::check);
 }
 
 #[test]
@@ -34,11 +35,16 @@ fn slots_are_those_of_the_specification() {
 
 /// Checks the corpus, then inputs made from it: a fixed series, so that what was once found is
 /// found again, and one that is new each time.
-fn hold(target: &str, cases: u64, check: fn(&[u8])) {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of inputs"
+)]
+fn hold(target: &str, cases: f64, check: fn(&[u8])) {
     let corpus = inputs(&Path::new("tests/fuzz/corpus").join(target));
     let words = words(&Path::new("tests/fuzz").join(format!("{target}.dict")));
-    let factor = std::env::var("FUZZ_FACTOR").map_or(1, |text| text.parse().expect("a number"));
-    let cases = cases * factor;
+    let factor = std::env::var("FUZZ_FACTOR").map_or(1.0, |text| text.parse().expect("a number"));
+    let cases = (cases * factor) as u64;
     for input in &corpus {
         checked(input, check);
     }
