@@ -182,8 +182,8 @@ mod tests {
             r#"{"_moog_retry_count":3,"_remediation_count":2,"_remediation_at":15}"#,
             "[]",
         ]);
-        assert_eq!(again.again, [11, 13], "a date without a count is not ours");
-        assert_eq!(again.oldest_again, Some(11));
+        let noted = [Again { place: 0, at: 11 }, Again { place: 2, at: 13 }];
+        assert_eq!(again.again, noted, "a date without a count is not ours");
         assert_eq!(again.used_up, [14], "the other one was used up by others");
         assert_eq!(again.count(Disposition::Replay), 3);
         assert_eq!(again.count(Disposition::Dead(Reason::RetriesExhausted)), 2);
@@ -191,20 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_one_counts_only_if_it_is_replayed_again() {
-        for (oldest, at) in [
-            ("{}", None),
-            ("[]", None),
-            (r#"{"_remediation_count":3,"_remediation_at":5}"#, None),
-            (r#"{"_remediation_count":1,"_remediation_at":5}"#, Some(5)),
-        ] {
-            let plan = planned(&[oldest, r#"{"_remediation_count":1,"_remediation_at":7}"#]);
-            assert_eq!(plan.oldest_again, at, "{oldest}");
-        }
-    }
-
-    #[test]
-    fn a_plan_goes_on_with_the_next_and_keeps_its_oldest() {
+    fn a_plan_goes_on_with_the_next() {
         let first = [r#"{"_remediation_count":1,"_remediation_at":5}"#, "{}"];
         let next = [
             r#"{"_remediation_count":1,"_remediation_at":7}"#,
