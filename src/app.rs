@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::background::{Died, Loops, Pulse};
+use crate::background::{Died, Loops, Pulse, Thread};
 use crate::config::Config;
 use crate::config::sources::SourceConfig;
 use crate::dlq::ahead::{Ahead, AheadConfig};
@@ -47,6 +47,9 @@ pub enum StartError {
     /// A list's name cannot be used in a cluster.
     #[error("the lists cannot be used in a cluster")]
     NoRoom(#[source] NoRoom),
+    /// The operating system refuses a thread for the listeners.
+    #[error("the listeners' thread cannot be started")]
+    Thread(#[source] std::io::Error),
     /// The operating system does not tell a listener's address.
     #[error("a listener has no address")]
     Address(#[source] std::io::Error),
@@ -63,6 +66,8 @@ pub enum RunError {
 /// Everything in place, listeners bound, nothing running yet.
 #[derive(Debug)]
 pub struct App {
+    /// The listeners have it for themselves, so that no crowd takes turns from the loops.
+    front: Thread,
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
     drains: Vec<Drain>,
@@ -80,7 +85,7 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`] says which part and why.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> Result<Self, StartError> {
         // Exactly one TLS provider; a second call finds it installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
 
@@ -101,8 +106,9 @@ impl App {
             metrics.health.assumed();
         }
 
-        let health = listen(config.health_port, "HEALTH_PORT_REMEDIATION").await?;
-        let metrics_listener = listen(config.metrics_port, "METRICS_PORT_REMEDIATION").await?;
+        let front = Thread::start("http").map_err(StartError::Thread)?;
+        let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
+        let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
 
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
@@ -147,6 +153,7 @@ impl App {
             });
         }
         Ok(Self {
+            front,
             health,
             metrics_listener,
             drains,
@@ -191,11 +198,13 @@ impl App {
         });
         let metrics = http::metrics_routes(self.metrics.clone());
         let mut listeners = Loops::default();
-        listeners.spawn(
+        listeners.spawn_on(
+            &self.front,
             "health",
             http::serve(self.health.0, health, closing.clone()),
         );
-        listeners.spawn(
+        listeners.spawn_on(
+            &self.front,
             "metrics",
             http::serve(self.metrics_listener.0, metrics, closing.clone()),
         );
@@ -290,11 +299,14 @@ fn survey_of(config: &Config) -> SurveyConfig {
     }
 }
 
-async fn listen(
+fn listen(
+    thread: &Thread,
     port: u16,
     variable: &'static str,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = http::bind(port, variable).await.map_err(StartError::Bind)?;
+    let listener = thread
+        .within(|| http::bind(port, variable))
+        .map_err(StartError::Bind)?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     Ok((listener, address))
 }

@@ -1,9 +1,13 @@
-//! Loops in the background: who owns them, whether they still turn, how long they wait after a
-//! failure. The only place that spawns tasks, besides the connections of `http`.
+//! Loops in the background: who owns them, on which thread they run, whether they still turn, how
+//! long they wait after a failure. The only place that spawns tasks, besides the connections of
+//! `http`.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::{self, Handle};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -34,6 +38,23 @@ impl Loops {
         });
     }
 
+    /// Starts a loop on a thread apart.
+    pub fn spawn_on(
+        &mut self,
+        thread: &Thread,
+        name: &'static str,
+        body: impl Future<Output = ()> + Send + 'static,
+    ) {
+        #[expect(clippy::disallowed_methods, reason = "this is the file that spawns")]
+        self.tasks.spawn_on(
+            async move {
+                body.await;
+                name
+            },
+            &thread.runtime,
+        );
+    }
+
     /// Waits for the first loop to end, which none should.
     pub async fn first_death(&mut self) -> Died {
         match self.tasks.join_next().await {
@@ -52,6 +73,44 @@ impl Loops {
             ended.map_err(Died::Panicked)?;
         }
         Ok(())
+    }
+}
+
+/// A thread with a runtime of its own: what runs there takes no turn from the loops elsewhere.
+///
+/// It lives as long as this does; what still runs there then is dropped.
+#[derive(Debug)]
+pub struct Thread {
+    runtime: Handle,
+    /// Never sent to: its end is the signal.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Thread {
+    /// Starts a thread of this name, which has nothing to do yet.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn start(name: &str) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel();
+        // Not joined: its loops were, and nothing it might still hold may hold up the end.
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || runtime.block_on(ended))?;
+        Ok(Self {
+            runtime: handle,
+            _alive: alive,
+        })
+    }
+
+    /// Makes something that belongs to its runtime, such as a socket.
+    pub fn within<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.enter();
+        make()
     }
 }
 
@@ -127,6 +186,28 @@ mod tests {
             "the short loop ended on its own"
         );
         loops.spawn("broken", async { panic!("on purpose") });
+        assert!(matches!(loops.first_death().await, Died::Panicked(_)));
+    }
+
+    #[tokio::test]
+    async fn a_thread_apart_runs_on_while_this_one_is_busy_and_its_loops_die_alike() {
+        let thread = Thread::start("apart").expect("a thread");
+        let mut loops = Loops::default();
+        let (said, heard) = std::sync::mpsc::channel();
+        loops.spawn_on(&thread, "short", async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let name = std::thread::current().name().map(str::to_owned);
+            let _ = said.send(name);
+        });
+        // This runtime has one thread, which stands still meanwhile.
+        let name = heard.recv_timeout(Duration::from_secs(60));
+        assert_eq!(name.expect("it runs").as_deref(), Some("apart"));
+        let died = loops.first_death().await;
+        assert_eq!(died.to_string(), "the short loop ended on its own");
+        loops.spawn_on(&thread, "broken", async { panic!("on purpose") });
+        assert!(matches!(loops.first_death().await, Died::Panicked(_)));
+        loops.spawn_on(&thread, "endless", std::future::pending());
+        drop(thread);
         assert!(matches!(loops.first_death().await, Died::Panicked(_)));
     }
 

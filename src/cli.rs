@@ -99,7 +99,7 @@ fn daemon() -> anyhow::Result<Outcome> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let shutdown = CancellationToken::new();
         let instance = config.telemetry.instance.clone();
-        let app = App::start(config).await.inspect_err(|error| {
+        let app = App::start(config).inspect_err(|error| {
             tracing::error!(error = chain(error), "cannot start");
         })?;
         tracing::info!(
@@ -207,7 +207,7 @@ async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
 async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
     let shutdown = CancellationToken::new();
     let signals = Signals::catch()?;
-    let listener = crate::http::bind(port, "--port").await?;
+    let listener = crate::http::bind(port, "--port")?;
     let moogsoft = demo::moogsoft::Moogsoft::healthy();
     tokio::select! {
         () = crate::http::serve(listener, moogsoft.routes(), shutdown.clone()) => {}

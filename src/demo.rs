@@ -92,7 +92,7 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     let _flushed_at_the_end = options
         .logs
         .then(|| crate::telemetry::start(&config.telemetry));
-    let app = App::start(config).await?;
+    let app = App::start(config)?;
     let (health, metrics) = (app.health_address().port(), app.metrics_address().port());
     say(&format!(
         "{} dead letters of {} kinds lie in {SOURCE}.\n\

@@ -2,8 +2,8 @@
 //! publish, never their insides.
 //!
 //! A probe must get through whatever else knocks, and the drain must not wait for the crowd: a
-//! connection that sends nothing is closed after a while, when there are too many those that ask
-//! for nothing give way first, and many scrapes share one rendering.
+//! connection that sends nothing, or reads nothing, is closed after a while, when there are too many
+//! those that ask for nothing give way first, and many scrapes share one rendering.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,10 +22,11 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::Pulse;
@@ -34,6 +35,11 @@ use crate::survey::Reach;
 
 /// Longest wait for the head of a request, the first as well as the next on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a client to read anything more of its answers.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that the system keeps until they are accepted; what comes on top must knock again a
+/// second later. As many as Linux allows by default.
+const BACKLOG: u32 = 4_096;
 /// Connections of one listener at a time.
 const MAX_CONNECTIONS: usize = 256;
 /// Connections among them that have asked for nothing yet. The rest is for those that have, so that
@@ -57,16 +63,16 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// Binds a port on every address; 0 takes any free one.
+/// Binds a port on every address; 0 takes any free one. The listener belongs to the runtime in
+/// whose context this is called.
 ///
 /// # Errors
 /// Names the port and the variable that sets it.
-pub async fn bind(port: u16, variable: &'static str) -> Result<TcpListener, BindError> {
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let listener = match TcpListener::bind(both).await {
+pub fn bind(port: u16, variable: &'static str) -> Result<TcpListener, BindError> {
+    let listener = match listen((Ipv6Addr::UNSPECIFIED, port).into()) {
         // A machine without IPv6 knows no such address.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+            listen((Ipv4Addr::UNSPECIFIED, port).into())
         }
         result => result,
     };
@@ -75,6 +81,17 @@ pub async fn bind(port: u16, variable: &'static str) -> Result<TcpListener, Bind
         variable,
         source,
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Or a restart would find the port taken by the connections of its predecessor.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What the health listener tells.
@@ -253,12 +270,14 @@ impl Connections {
         )]
         let task = self.tasks.spawn(async move {
             let _ = heard.heard.set(Instant::now());
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(UNREAD_TIMEOUT));
             let mut served = std::pin::pin!(
                 http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
                     .max_buf_size(16 * 1024)
-                    .serve_connection(TokioIo::new(stream), service)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), service)
             );
             let ended = tokio::select! {
                 ended = served.as_mut() => ended,

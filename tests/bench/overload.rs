@@ -167,6 +167,8 @@ impl Watched {
                 ("REMEDIATION_INTERVAL", interval),
                 ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
                 ("REMEDIATION_BATCH_SIZE", BATCH),
+                // Where all that is left has failed too often, it would rather park nothing.
+                ("POISON_GUARD_ENABLED", "false"),
             ],
         );
         daemon.until_logged("remediation is switched off").await;

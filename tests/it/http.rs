@@ -283,6 +283,22 @@ async fn a_client_that_falls_silent_before_its_request_is_complete_or_after_its_
 }
 
 #[tokio::test]
+async fn a_client_that_asks_on_and_on_but_never_reads_is_closed() {
+    let redis = Redis::start();
+    let daemon = Daemon::start(&redis, &[]);
+    let port = daemon.port("metrics").await;
+    let mut client = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("connected");
+    let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    // What the system holds for both ends is full at some time, and then this waits.
+    let asking = async { while client.write_all(&requests).await.is_ok() {} };
+    let closed = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    assert!(closed.is_ok(), "it is closed after ten seconds");
+    assert_eq!(daemon.get("metrics", "/metrics").await.0, 200);
+}
+
+#[tokio::test]
 async fn an_oversized_request_head_is_refused() {
     let redis = Redis::start();
     let daemon = Daemon::start(&redis, &[]);
@@ -314,7 +330,7 @@ async fn a_stuck_loop_makes_the_process_unhealthy_but_a_shut_gate_or_a_lost_redi
         reach,
         shutdown: shutdown.clone(),
     });
-    let listener = bind(0, "none").await.expect("a port");
+    let listener = bind(0, "none").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let health = async {
         let url = format!("http://127.0.0.1:{port}/health");
