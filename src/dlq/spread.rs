@@ -72,6 +72,8 @@ struct Place {
     records: String,
     /// The connection on which its node was seen with a replica; after a failover there may be none.
     with_replicas: u64,
+    /// A replica was waited for in vain while none was connected.
+    deserted: bool,
 }
 
 /// How a push ended.
@@ -121,6 +123,7 @@ impl Queue {
                 list: list.to_owned(),
                 records: room(list, name)?,
                 with_replicas: 0,
+                deserted: false,
             })
         };
         Ok(Self {
@@ -509,7 +512,8 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Waits until the replicas have what was written to a node: a failover could otherwise lose what
 /// the source no longer has. Where none are demanded, one is enough, or none if none was
-/// seen since we are connected.
+/// seen since we are connected. One that has gone is waited for once, because it may be back at
+/// once, or be about to take over; if there is none the next time either, it goes on without.
 async fn replicated(at: &mut Place, demanded: bool) -> Result<(), link::Error> {
     let role: Vec<Value> = at.link.call(&redis::cmd("ROLE")).await?;
     let (Some(Value::BulkString(role)), Some(last)) = (role.first(), role.get(2)) else {
@@ -521,13 +525,24 @@ async fn replicated(at: &mut Place, demanded: bool) -> Result<(), link::Error> {
         let detail = format!("the node that holds {} is no primary any more", at.list);
         return Err(link::Error::new(Reason::ReadOnly, detail));
     }
-    if !matches!(last, Value::Array(replicas) if replicas.is_empty()) {
-        at.with_replicas = at.link.opened();
+    let alone = matches!(last, Value::Array(replicas) if replicas.is_empty());
+    let opened = at.link.opened();
+    if !alone {
+        at.with_replicas = opened;
+    } else if !demanded && at.deserted && at.with_replicas == opened {
+        tracing::warn!(
+            list = at.list,
+            advice = "bring it back; until then a failover of this node may lose or repeat what is moved, and REDIS_WAIT_REPLICAS=1 would move nothing",
+            "the node that holds the list has no replica any more, messages are moved without one"
+        );
+        at.with_replicas = 0;
     }
-    if !demanded && at.with_replicas != at.link.opened() {
+    if !demanded && at.with_replicas != opened {
         return Ok(());
     }
     let answer = at.link.replicated().await;
+    let behind = |error: &link::Error| error.reason == Reason::ReplicasBehind;
+    at.deserted = alone && answer.as_ref().is_err_and(behind);
     answer.map_err(|error| error.about(&format!("the node that holds {}", at.list)))
 }
 

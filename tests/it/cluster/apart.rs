@@ -68,6 +68,27 @@ async fn a_target_that_forgets_its_push_has_not_let_poison_be_parked() {
 }
 
 #[tokio::test]
+async fn a_replica_that_dies_holds_the_drain_up_for_a_moment_only() {
+    let mut cluster = parted().await;
+    let letters = letters(600);
+    cluster.push(SOURCE, &letters).await;
+    let more = [
+        ("REMEDIATION_BATCH_PAUSE_MS", "20"),
+        ("REDIS_TIMEOUT", "20"),
+    ];
+    let daemon = daemon(&cluster, APART, &more);
+    until("it drains", || async { cluster.len(SOURCE).await < 500 }).await;
+    let replica = cluster.replica(TARGET).await;
+    cluster.node_mut(replica).kill();
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, letters.len()).await;
+    let failed = "mutt_remediation_replay_fail_total{reason=\"replicas_behind\"}";
+    assert!(daemon.metric(failed).await > Some(0.0));
+    let warned = daemon.log().matches("has no replica any more").count();
+    assert_eq!(warned, 1, "{}", daemon.log());
+}
+
+#[tokio::test]
 async fn what_was_pushed_to_a_primary_that_is_replaced_is_not_trimmed() {
     let cluster = parted().await;
     // `ROLE` comes after the push, and `WAIT` after that.
