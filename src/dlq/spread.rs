@@ -28,9 +28,10 @@ use crate::link::{self, Link, LinkConfig, Reason, Wait};
 /// Hexadecimal digits of an entry's SHA-1 that are kept.
 const DIGITS: usize = 32;
 
-/// So many batches may be taken off the source before one of its replicas has to confirm; well
-/// below the number of records that are kept.
-const UNCONFIRMED: u32 = 16;
+/// Before each batch whose number is a multiple of this, a replica of the source has to confirm what
+/// was taken off it, whoever begins the batch: so the replica lags behind by so many batches at
+/// most, however many workers there are. Well below the number of records that are kept.
+const UNCONFIRMED: u64 = 16;
 
 /// How long a replica may take to confirm a push before the trim is put off.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,8 +56,9 @@ pub struct Queue {
     dead: Place,
     /// The source's sequence before the last peek.
     number: String,
-    /// Batches since a replica of the source has confirmed what it holds.
-    unconfirmed: u32,
+    /// A replica of the source has confirmed what it holds since we began, and since its sequence
+    /// was last lifted by more than one.
+    confirmed: bool,
     /// Whether the servers are known to know MULTI and EXEC.
     loadable: bool,
     /// Whether replicas are demanded, or only waited for where there are some.
@@ -134,7 +136,7 @@ impl Queue {
             lists,
             number: String::new(),
             demanded,
-            unconfirmed: UNCONFIRMED,
+            confirmed: false,
             loadable: false,
         })
     }
@@ -259,18 +261,17 @@ impl Queue {
     /// The number of the next batch.
     async fn begin(&mut self) -> Result<String, link::Error> {
         // A source that goes back further than the records reach would have them moved again.
-        let wait = self.demanded || self.unconfirmed + 1 >= UNCONFIRMED;
+        let always = self.demanded || !self.confirmed;
         let mut command = BEGIN.command(&[&self.source.records]);
-        command.arg(u8::from(wait));
+        command.arg(u8::from(always)).arg(UNCONFIRMED);
         let answer = BEGIN
             .call::<Vec<Value>>(&mut self.source.link, &command)
             .await?;
         match &answer[..] {
-            [Value::BulkString(number), Value::Int(_)] => {
-                self.unconfirmed += 1;
-                if wait {
+            [Value::BulkString(number), Value::Int(written)] => {
+                if *written == 1 {
                     replicated(&mut self.source, self.demanded).await?;
-                    self.unconfirmed = 0;
+                    self.confirmed = true;
                 }
                 Ok(String::from_utf8_lossy(number).into_owned())
             }
@@ -379,6 +380,7 @@ impl Queue {
         command.arg(number).arg(newest);
         let lifted: i64 = SKIP.call(&mut self.source.link, &command).await?;
         if lifted == 1 {
+            self.confirmed = false;
             tracing::warn!(
                 from = number,
                 to = newest,
