@@ -124,6 +124,21 @@ async fn however_many_workers_there_are_a_failover_of_the_source_doubles_nothing
 }
 
 #[tokio::test]
+async fn a_full_source_that_has_gone_back_too_far_is_drained_all_the_same() {
+    let cluster = parted().await;
+    cluster.push(SOURCE, &letters(4)).await;
+    let mut first = queue(&cluster);
+    let (_, plan) = planned(&mut first, 1).await;
+    first.commit(&plan.transfers).await.expect("committed");
+    let sequence = format!("{{{SOURCE}}}:mutt:remediation:sequence:{SOURCE}");
+    let back = ["SET", &*sequence, "7"];
+    cluster.at(SOURCE).await.command::<()>(&back).await;
+    memory(&cluster, SOURCE, "1").await;
+    drain_the_rest(&cluster, 1).await;
+    each_once(&cluster, APART, 4).await;
+}
+
+#[tokio::test]
 async fn what_was_pushed_to_a_primary_that_is_replaced_is_not_trimmed() {
     let cluster = parted().await;
     // `ROLE` comes after the push, and `WAIT` after that.
