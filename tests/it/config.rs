@@ -166,6 +166,8 @@ fn a_redis_url_wins_and_tls_makes_it_speak_tls() {
         let problem = problem("REDIS_HOST", address);
         assert!(!problem.contains("hush"), "{problem}");
     }
+    let part = problem("REDIS_PORT", ":hush@host");
+    assert!(!part.contains("hush"), "{part}");
     let warnings = load(&both).expect("valid").warnings.join("\n");
     assert!(warnings.contains("REDIS_HOST has no effect: REDIS_URL wins"));
     assert!(problem("REDIS_PORT", "tcp://10.0.0.1:6379").contains("enableServiceLinks: false"));
