@@ -107,7 +107,9 @@ impl Reader {
             self.shown.insert(name, "(set, not shown)".into());
         }
         if value.is_none() {
-            let shown = if T::SECRET {
+            // It may be a part of an address, and have a password in it.
+            let address = name.starts_with("REDIS_") && text.contains('@');
+            let shown = if T::SECRET || address {
                 "the value (not shown)".to_owned()
             } else {
                 format!("{:?}", text.chars().take(80).collect::<String>())

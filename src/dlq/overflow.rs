@@ -126,7 +126,9 @@ impl Overflow {
     /// [`Error::Commit`]: after a timeout or a broken connection messages may have been moved or
     /// not; each is in exactly one list all the same.
     pub async fn shed(&mut self, messages: &[Stamped], keep: u64) -> Result<u64, Error> {
-        self.replicated().await?;
+        if !self.catch_up().await? {
+            return Ok(0);
+        }
         self.unreplicated = self.line().waits();
         let moved = self.move_out(messages, keep).await;
         moved.map_err(|source| Error::Commit {
@@ -151,6 +153,24 @@ impl Overflow {
             }
         }
         SHED.call(self.line(), &command).await
+    }
+
+    /// Makes sure before a move that the one before it is replicated, whoever made it and on
+    /// whatever connection. False if it cannot tell, because there is nothing left to move.
+    async fn catch_up(&mut self) -> Result<bool, Error> {
+        if self.unreplicated {
+            let touch = TOUCH.command(&[&self.lists.ingest]);
+            let touched = TOUCH.call::<i64>(self.line(), &touch).await;
+            let touched = touched.map_err(|source| Error::Replicate {
+                source_list: self.lists.ingest.clone(),
+                source,
+            })?;
+            if touched == 0 {
+                return Ok(false);
+            }
+            self.replicated().await?;
+        }
+        Ok(true)
     }
 
     /// Waits until as many replicas as are asked for have what was moved.
@@ -182,4 +202,5 @@ fn peek_error(list: &str, source: link::Error) -> Error {
 }
 
 static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
 static SHED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("overflow.lua")));

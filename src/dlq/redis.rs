@@ -191,7 +191,10 @@ impl Queue {
         // What is to be waited for may have been written on another connection.
         let touch = TOUCH.command(&[&self.lists.source]);
         let touched = TOUCH.call::<i64>(&mut self.link, &touch).await;
-        touched.map_err(|source| self.replicate_error(source))?;
+        if touched.map_err(|source| self.replicate_error(source))? == 0 {
+            // Somebody has emptied the list, and there is nothing that WAIT could be relied on for.
+            return Ok(());
+        }
         self.replicated().await
     }
 

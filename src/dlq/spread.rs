@@ -28,9 +28,10 @@ use crate::link::{self, Link, LinkConfig, Reason, Wait};
 /// Hexadecimal digits of an entry's SHA-1 that are kept.
 const DIGITS: usize = 32;
 
-/// So many batches may be taken off the source before one of its replicas has to confirm; well
-/// below the number of records that are kept.
-const UNCONFIRMED: u32 = 16;
+/// Before each batch whose number is a multiple of this, a replica of the source has to confirm what
+/// was taken off it, whoever begins the batch: so the replica lags behind by so many batches at
+/// most, however many workers there are. Well below the number of records that are kept.
+const UNCONFIRMED: u64 = 16;
 
 /// How long a replica may take to confirm a push before the trim is put off.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,8 +56,9 @@ pub struct Queue {
     dead: Place,
     /// The source's sequence before the last peek.
     number: String,
-    /// Batches since a replica of the source has confirmed what it holds.
-    unconfirmed: u32,
+    /// A replica of the source has confirmed what it holds since we began, and since its sequence
+    /// was last lifted by more than one.
+    confirmed: bool,
     /// Whether the servers are known to know MULTI and EXEC.
     loadable: bool,
     /// Whether replicas are demanded, or only waited for where there are some.
@@ -72,6 +74,8 @@ struct Place {
     records: String,
     /// The connection on which its node was seen with a replica; after a failover there may be none.
     with_replicas: u64,
+    /// A replica was waited for in vain while none was connected.
+    deserted: bool,
 }
 
 /// How a push ended.
@@ -121,6 +125,7 @@ impl Queue {
                 list: list.to_owned(),
                 records: room(list, name)?,
                 with_replicas: 0,
+                deserted: false,
             })
         };
         Ok(Self {
@@ -131,7 +136,7 @@ impl Queue {
             lists,
             number: String::new(),
             demanded,
-            unconfirmed: UNCONFIRMED,
+            confirmed: false,
             loadable: false,
         })
     }
@@ -256,18 +261,17 @@ impl Queue {
     /// The number of the next batch.
     async fn begin(&mut self) -> Result<String, link::Error> {
         // A source that goes back further than the records reach would have them moved again.
-        let wait = self.demanded || self.unconfirmed + 1 >= UNCONFIRMED;
+        let always = self.demanded || !self.confirmed;
         let mut command = BEGIN.command(&[&self.source.records]);
-        command.arg(u8::from(wait));
+        command.arg(u8::from(always)).arg(UNCONFIRMED);
         let answer = BEGIN
             .call::<Vec<Value>>(&mut self.source.link, &command)
             .await?;
         match &answer[..] {
-            [Value::BulkString(number), Value::Int(_)] => {
-                self.unconfirmed += 1;
-                if wait {
+            [Value::BulkString(number), Value::Int(written)] => {
+                if *written == 1 {
                     replicated(&mut self.source, self.demanded).await?;
-                    self.unconfirmed = 0;
+                    self.confirmed = true;
                 }
                 Ok(String::from_utf8_lossy(number).into_owned())
             }
@@ -376,6 +380,7 @@ impl Queue {
         command.arg(number).arg(newest);
         let lifted: i64 = SKIP.call(&mut self.source.link, &command).await?;
         if lifted == 1 {
+            self.confirmed = false;
             tracing::warn!(
                 from = number,
                 to = newest,
@@ -509,7 +514,8 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Waits until the replicas have what was written to a node: a failover could otherwise lose what
 /// the source no longer has. Where none are demanded, one is enough, or none if none was
-/// seen since we are connected.
+/// seen since we are connected. One that has gone is waited for once, because it may be back at
+/// once, or be about to take over; if there is none the next time either, it goes on without.
 async fn replicated(at: &mut Place, demanded: bool) -> Result<(), link::Error> {
     let role: Vec<Value> = at.link.call(&redis::cmd("ROLE")).await?;
     let (Some(Value::BulkString(role)), Some(last)) = (role.first(), role.get(2)) else {
@@ -521,13 +527,24 @@ async fn replicated(at: &mut Place, demanded: bool) -> Result<(), link::Error> {
         let detail = format!("the node that holds {} is no primary any more", at.list);
         return Err(link::Error::new(Reason::ReadOnly, detail));
     }
-    if !matches!(last, Value::Array(replicas) if replicas.is_empty()) {
-        at.with_replicas = at.link.opened();
+    let alone = matches!(last, Value::Array(replicas) if replicas.is_empty());
+    let opened = at.link.opened();
+    if !alone {
+        at.with_replicas = opened;
+    } else if !demanded && at.deserted && at.with_replicas == opened {
+        tracing::warn!(
+            list = at.list,
+            advice = "bring it back; until then a failover of this node may lose or repeat what is moved, and REDIS_WAIT_REPLICAS=1 would move nothing",
+            "the node that holds the list has no replica any more, messages are moved without one"
+        );
+        at.with_replicas = 0;
     }
-    if !demanded && at.with_replicas != at.link.opened() {
+    if !demanded && at.with_replicas != opened {
         return Ok(());
     }
     let answer = at.link.replicated().await;
+    let behind = |error: &link::Error| error.reason == Reason::ReplicasBehind;
+    at.deserted = alone && answer.as_ref().is_err_and(behind);
     answer.map_err(|error| error.about(&format!("the node that holds {}", at.list)))
 }
 

@@ -1,21 +1,27 @@
 //! What a pass moves, where to, and with which bytes.
 
+use std::time::Duration;
+
 use mutt_remediation::dlq::envelope::{Envelope, Fields};
 use mutt_remediation::dlq::redis::{Limits, Lists, Queue};
 use mutt_remediation::dlq::{Committed, Disposition, Entry, Peeked, Transfer};
 use mutt_remediation::drain::classify::Rules;
 use mutt_remediation::drain::plan::{Plan, plan};
-use mutt_remediation::link::LinkConfig;
+use mutt_remediation::link::{LinkConfig, Reason, Wait};
 
-use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, until};
+use crate::support::{DEAD, Daemon, Onward, Redis, SOURCE, Stepper, Stop, TARGET, until};
 
 fn event(id: usize, members: &str) -> String {
     format!(r#"{{"timestamp":"2026-11-20T10:00:00Z","hostname":"sw-{id}","message":"m"{members}}}"#)
 }
 
 fn queue(redis: &Redis) -> Queue {
+    queue_at(redis.port(), None)
+}
+
+fn queue_at(port: u16, wait: Option<Wait>) -> Queue {
     let config = LinkConfig {
-        url: format!("redis://127.0.0.1:{}", redis.port())
+        url: format!("redis://127.0.0.1:{port}")
             .parse()
             .expect("an address"),
         username: None,
@@ -23,10 +29,10 @@ fn queue(redis: &Redis) -> Queue {
         ca_cert: None,
         client_cert: None,
         client_name: "test".into(),
-        timeout: std::time::Duration::from_secs(20),
+        timeout: Duration::from_secs(20),
         cluster: vec![],
         sentinels: None,
-        wait: None,
+        wait,
     };
     let lists = Lists {
         source: SOURCE.into(),
@@ -53,6 +59,33 @@ async fn peek(queue: &mut Queue, limits: Limits) -> Peeked {
 fn planned(entries: Vec<Entry>) -> Plan {
     let rules = Rules::alerter();
     plan(entries, &rules, 1_790_000_000)
+}
+
+#[tokio::test]
+async fn a_source_emptied_before_the_wait_leaves_the_replicas_to_be_waited_for() {
+    let redis = Redis::start();
+    redis.dead_letter(&[event(1, "")]).await;
+    let mut stepper = Stepper::before(redis.port()).await;
+    let wait = Wait {
+        replicas: 1,
+        timeout: Duration::from_millis(10),
+    };
+    let mut queue = queue_at(stepper.port(), Some(wait));
+    // The look is sent twice, because Redis does not know it at first; then comes the write.
+    stepper.stop_at(Stop::Request("EVALSHA", 3));
+    let catching = tokio::spawn(async move {
+        let caught = queue.catch_up().await;
+        (queue, caught)
+    });
+    let held = stepper.held().await;
+    redis.command::<i64>(&["DEL", SOURCE]).await;
+    held.go(Onward::Pass);
+    let (mut queue, caught) = catching.await.expect("it ended");
+    caught.expect("there is nothing to move");
+
+    redis.dead_letter(&[event(2, "")]).await;
+    let error = queue.catch_up().await.expect_err("there is no replica");
+    assert_eq!(error.link().reason, Reason::ReplicasBehind, "{error}");
 }
 
 #[tokio::test]

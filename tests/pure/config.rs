@@ -182,6 +182,8 @@ fn a_redis_url_wins_and_tls_makes_it_speak_tls() {
     }
     let warnings = load(&both).expect("valid").warnings.join("\n");
     assert!(warnings.contains("REDIS_HOST has no effect: REDIS_URL wins"));
+    let part = problem("REDIS_PORT", ":hush@host");
+    assert!(!part.contains("hush"), "{part}");
     assert!(problem("REDIS_PORT", "tcp://10.0.0.1:6379").contains("enableServiceLinks: false"));
 }
 

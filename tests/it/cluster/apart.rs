@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mutt_remediation::link::Wait;
+use mutt_remediation::link::{Reason, Wait};
 
 use super::{
     APART, count, daemon, each_once, empty, letters, planned, queue, trimming, waiting_queue,
@@ -63,6 +63,77 @@ async fn a_target_that_forgets_its_push_has_not_let_poison_be_parked() {
     cluster.take_over(replica).await;
 
     // The next batch is another one, as it is after a fault.
+    drain_the_rest(&cluster, 1).await;
+    each_once(&cluster, APART, 4).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_holds_the_drain_up_for_a_moment_only() {
+    let mut cluster = parted().await;
+    let letters = letters(600);
+    cluster.push(SOURCE, &letters).await;
+    let more = [
+        ("REMEDIATION_BATCH_PAUSE_MS", "20"),
+        ("REDIS_TIMEOUT", "20"),
+    ];
+    let daemon = daemon(&cluster, APART, &more);
+    until("it drains", || async { cluster.len(SOURCE).await < 500 }).await;
+    let replica = cluster.replica(TARGET).await;
+    cluster.node_mut(replica).kill();
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, letters.len()).await;
+    let failed = "mutt_remediation_replay_fail_total{reason=\"replicas_behind\"}";
+    assert!(daemon.metric(failed).await > Some(0.0));
+    let warned = daemon.log().matches("has no replica any more").count();
+    assert_eq!(warned, 1, "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn however_many_workers_there_are_a_failover_of_the_source_doubles_nothing() {
+    let cluster = parted().await;
+    let letters = letters(80);
+    cluster.push(SOURCE, &letters).await;
+    let mut workers = [(); 3].map(|()| Some(queue(&cluster)));
+    for worker in workers.iter_mut().flatten() {
+        // It sees that the source has a replica.
+        let (_, plan) = planned(worker, 1).await;
+        worker.commit(&plan.transfers).await.expect("committed");
+    }
+    let replica = cut_off(&cluster, SOURCE).await;
+    while workers.iter().any(Option::is_some) {
+        for place in &mut workers {
+            let Some(worker) = place else { continue };
+            // Its first failure is its last batch.
+            match worker.finish().await {
+                Ok(_) => {
+                    let (_, plan) = planned(worker, 1).await;
+                    worker.commit(&plan.transfers).await.expect("committed");
+                }
+                Err(error) => {
+                    assert_eq!(error.link().reason, Reason::ReplicasBehind, "{error}");
+                    *place = None;
+                }
+            }
+        }
+    }
+    let left = cluster.len(SOURCE).await;
+    assert!(left > 0, "nobody waited for the replica");
+    cluster.take_over(replica).await;
+    drain_the_rest(&cluster, 1).await;
+    each_once(&cluster, APART, letters.len()).await;
+}
+
+#[tokio::test]
+async fn a_full_source_that_has_gone_back_too_far_is_drained_all_the_same() {
+    let cluster = parted().await;
+    cluster.push(SOURCE, &letters(4)).await;
+    let mut first = queue(&cluster);
+    let (_, plan) = planned(&mut first, 1).await;
+    first.commit(&plan.transfers).await.expect("committed");
+    let sequence = format!("{{{SOURCE}}}:mutt:remediation:sequence:{SOURCE}");
+    let back = ["SET", &*sequence, "7"];
+    cluster.at(SOURCE).await.command::<()>(&back).await;
+    memory(&cluster, SOURCE, "1").await;
     drain_the_rest(&cluster, 1).await;
     each_once(&cluster, APART, 4).await;
 }

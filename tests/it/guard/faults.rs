@@ -243,6 +243,9 @@ async fn where_replicas_are_demanded_and_away_nothing_is_moved() {
         .until_metric(&failed("replicas_behind"), |count| count >= 2.0)
         .await;
     assert_eq!(redis.texts(TARGET).await, events(0..50));
+    // Later servers wait for nothing where the connection itself has written nothing.
+    let statistics: String = redis.command(&["INFO", "commandstats"]).await;
+    assert!(statistics.contains("cmdstat_ltrim:"), "{statistics}");
     let primary = ["--replicaof", "127.0.0.1", &redis.port().to_string()].join(" ");
     let words: Vec<&str> = primary.split(' ').collect();
     let _replica = Redis::with(&words);
