@@ -307,3 +307,24 @@ async fn the_adaptive_pace_brings_all_back_after_an_outage_that_moogsoft_knows_n
         assert!(log.contains(line), "{line}: {log}");
     }
 }
+
+#[tokio::test]
+async fn the_adaptive_pace_is_refused_as_a_key_where_replays_are_not_stamped() {
+    let redis = Redis::start();
+    let key = "mutt:config:replay_pace";
+    let () = redis.command(&["SET", key, "adaptive"]).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REPLAY_STAMP", "false"),
+            ("DYNAMIC_CONFIG_ENABLED", "true"),
+        ]),
+    );
+    let refused = "mutt_remediation_config_refused_total{key=\"replay_pace\"}";
+    daemon.until_metric(refused, |count| count == 1.0).await;
+    let log = daemon.log();
+    assert!(log.contains("REPLAY_STAMP=true"), "{log}");
+    // Passes go on as before.
+    redis.dead_letter(&letters(20)).await;
+    until("it is replayed", || async { redis.len(TARGET).await == 20 }).await;
+}
