@@ -328,3 +328,15 @@ async fn the_adaptive_pace_is_refused_as_a_key_where_replays_are_not_stamped() {
     redis.dead_letter(&letters(20)).await;
     until("it is replayed", || async { redis.len(TARGET).await == 20 }).await;
 }
+
+#[tokio::test]
+async fn a_long_estimate_is_warned_of_once_while_the_gate_stays_shut() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(3_000)).await;
+    let () = redis.command(&["SET", BREAKER, "OPEN"]).await;
+    let daemon = Daemon::start(&redis, &[("REMEDIATION_INTERVAL", "300")]);
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 3.0).await;
+    let log = daemon.log();
+    assert_eq!(log.matches("3000 messages at 10").count(), 1, "{log}");
+}
