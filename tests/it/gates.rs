@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mutt_remediation::metrics::Metrics;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Alerter, DEAD, Daemon, Redis, SOURCE, TARGET, until};
@@ -339,4 +340,19 @@ async fn a_long_estimate_is_warned_of_once_while_the_gate_stays_shut() {
     daemon.until_metric(held, |passes| passes >= 3.0).await;
     let log = daemon.log();
     assert_eq!(log.matches("3000 messages at 10").count(), 1, "{log}");
+}
+
+#[test]
+fn a_source_has_all_its_gauges_before_the_first_decision() {
+    let metrics = Metrics::new().expect("registered");
+    let _own = metrics.drain.of("own");
+    let text = metrics.render().expect("rendered");
+    for line in [
+        "mutt_remediation_batch_size{source=\"own\"} 0\n",
+        "mutt_remediation_next_trial_seconds{source=\"own\"} 0\n",
+        "mutt_remediation_bounce_ratio{source=\"own\"} NaN\n",
+        "mutt_remediation_bounced_total{source=\"own\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
