@@ -147,14 +147,14 @@ async fn a_stamp_that_cannot_be_read_is_not_taken_for_none() {
 async fn bounces_that_are_equal_byte_for_byte_are_each_counted() {
     let redis = Redis::start();
     let same = bounce(1, 5);
-    redis.dead_letter(&vec![&same; 20]).await;
+    redis.dead_letter(&[&same; 20]).await;
     let mut arrivals = arrivals(&redis).await;
-    redis.dead_letter(&vec![&same; 12]).await;
+    redis.dead_letter(&[&same; 12]).await;
     assert_eq!(look(&mut arrivals).await, came_back(&[5; 12]));
     // They are replayed, and come back.
     let _: Vec<String> = redis.command(&["RPOP", SOURCE, "32"]).await;
     arrivals.taken(32);
-    redis.dead_letter(&vec![&same; 15]).await;
+    redis.dead_letter(&[&same; 15]).await;
     assert_eq!(look(&mut arrivals).await, came_back(&[5; 15]));
     assert_eq!(look(&mut arrivals).await, came_back(&[]));
     // Others than these may have been taken.
