@@ -181,8 +181,10 @@ async fn what_arrives_during_a_look_is_counted_once() {
     let redis = Redis::start();
     let mut arrivals = arrivals(&redis).await;
     let told = Arc::new(AtomicUsize::new(0));
+    let pushed = Arc::new(AtomicUsize::new(0));
     let pushing = tokio::spawn({
-        let (mut connection, told) = (redis.connect().await, told.clone());
+        let mut connection = redis.connect().await;
+        let (told, pushed) = (told.clone(), pushed.clone());
         async move {
             for id in 0..3_000 {
                 // No look is to meet more than it reads.
@@ -193,11 +195,16 @@ async fn what_arrives_during_a_look_is_counted_once() {
                 let mut push = redis::cmd("LPUSH");
                 push.arg(SOURCE).arg(bounce(id, at));
                 let () = push.query_async(&mut connection).await.expect("answered");
+                pushed.store(id + 1, Ordering::SeqCst);
             }
         }
     });
     let mut seen = vec![];
     while seen.len() < 3_000 {
+        // Enough for several pieces, between which more arrive.
+        while pushed.load(Ordering::SeqCst) < (seen.len() + 300).min(3_000) {
+            tokio::task::yield_now().await;
+        }
         let news = look(&mut arrivals).await;
         assert!(news.complete);
         seen.extend(news.replayed);
