@@ -203,12 +203,12 @@ impl DrainMetrics {
             )?,
             bounced: new.counters(
                 "mutt_remediation_bounced_total",
-                "Replays that were seen to come back, in the adaptive pace",
+                "Replays that were seen to come back, in either pace",
                 &["source"],
             )?,
             bounce_ratio: new.gauges(
                 "mutt_remediation_bounce_ratio",
-                "Share of the last replays that came back, in the adaptive pace; NaN where none is recent",
+                "Share of the last replays that came back, in either pace; NaN where none is recent",
                 &["source"],
             )?,
             next_trial: new.gauges(
@@ -242,6 +242,8 @@ impl DrainMetrics {
         self.oldest.set(source, 0, None);
         metrics.show_gate(None);
         metrics.waiting(None);
+        self.batch_size.with_label_values(&[source]).set(0);
+        self.next_trial.with_label_values(&[source]).set(0.0);
         self.bounce_ratio.with_label_values(&[source]).set(f64::NAN);
         metrics
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_poison_retries: u64,
     /// Whether the pace is learnt from what becomes of the replays.
     pub adaptive: bool,
+    /// Whether replays are stamped, without which the pace cannot be learnt. No key changes it.
+    pub stamped: bool,
     /// Messages in the first batch after a gate has opened.
     pub canary_size: u64,
     /// How long replays may take to come back.
@@ -129,6 +131,9 @@ const KEYS: [Key; 14] = [
     Key {
         name: "replay_pace",
         apply: |settings, text| {
+            if PaceName::parse(text.trim()) == Some(PaceName::Adaptive) && !settings.stamped {
+                return Err("fixed: adaptive needs REPLAY_STAMP=true".into());
+            }
             set(text, |pace: PaceName| {
                 settings.adaptive = pace == PaceName::Adaptive;
             })
@@ -296,6 +301,7 @@ mod tests {
             batch_pause: Duration::from_millis(7),
             max_poison_retries: 0,
             adaptive: true,
+            stamped: true,
             canary_size: 3,
             observe: Duration::from_secs(9),
             max_bounce_ratio: 0.25,

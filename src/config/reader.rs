@@ -126,7 +126,12 @@ impl Reader {
     }
 
     /// The settings that may change while running.
-    pub(super) fn settings(&mut self, vars: SettingVars, pace: PaceVars) -> Settings {
+    pub(super) fn settings(
+        &mut self,
+        vars: SettingVars,
+        pace: PaceVars,
+        stamped: bool,
+    ) -> Settings {
         let interval = self
             .take("REMEDIATION_INTERVAL", vars.remediation_interval)
             .0;
@@ -147,6 +152,7 @@ impl Reader {
             batch_pause: Duration::from_millis(pause),
             max_poison_retries: self.take("MAX_POISON_RETRIES", vars.max_poison_retries).0,
             adaptive: self.take("REPLAY_PACE", pace.replay_pace) == PaceName::Adaptive,
+            stamped,
             canary_size: self.take("REPLAY_CANARY_SIZE", pace.replay_canary_size).0,
             observe: Duration::from_secs(
                 self.take("REPLAY_OBSERVE_SECONDS", pace.replay_observe_seconds)
@@ -175,8 +181,8 @@ impl Reader {
     }
 
     /// The adaptive pace recognises by their stamp what came back.
-    pub(super) fn stamp_for_pace(&mut self, settings: &Settings, stamp: bool) {
-        if settings.adaptive && !stamp {
+    pub(super) fn stamp_for_pace(&mut self, settings: &Settings) {
+        if settings.adaptive && !settings.stamped {
             self.problems.push("REPLAY_PACE: \"adaptive\" needs REPLAY_STAMP=true: without a stamp nobody can tell which replays came back".into());
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::gate::Shut;
 use super::pace::View;
 use crate::dlq::ahead::{Ahead, Breaker, Seen};
-use crate::dlq::arrivals::Arrivals;
+use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
 
@@ -25,6 +25,9 @@ pub struct Outlook {
     deferred: watch::Receiver<Deferred>,
     began: Instant,
     last: Option<(Instant, Seen)>,
+    /// What came back and was in no view yet.
+    untold: CameBack,
+    saw_all: bool,
 }
 
 impl Outlook {
@@ -43,6 +46,8 @@ impl Outlook {
             deferred,
             began: Instant::now(),
             last: None,
+            untold: CameBack::default(),
+            saw_all: true,
         }
     }
 
@@ -58,7 +63,7 @@ impl Outlook {
         }
         let came_back = async {
             if !learning {
-                return Ok(vec![]);
+                return Ok(CameBack::default());
             }
             match self.arrivals.replays_that_came_back().await {
                 Err(error) if is_stale(&error) => self.arrivals.replays_that_came_back().await,
@@ -66,9 +71,29 @@ impl Outlook {
             }
         };
         let (seen, came_back) = tokio::join!(twice_looked(&mut self.ahead), came_back);
-        let (seen, came_back) = (seen?, came_back?);
+        // It is told of once only, so that it is kept if there is no view of it now.
+        match came_back {
+            Ok(news) => {
+                self.untold.replayed.extend(news.replayed);
+                self.untold.complete &= news.complete;
+            }
+            Err(error) => {
+                seen?;
+                return Err(error);
+            }
+        }
+        let seen = seen?;
         self.last = Some((Instant::now(), seen));
-        Ok(self.put_together(seen, Some(came_back)))
+        let told = std::mem::take(&mut self.untold);
+        self.saw_all = told.complete;
+        Ok(self.put_together(seen, Some(told.replayed)))
+    }
+
+    /// Whether the last new view tells of all replays that have come back; false where more had
+    /// arrived than is read at once, or a stamp could not be read. True without stamps.
+    #[must_use]
+    pub fn saw_all(&self) -> bool {
+        self.saw_all
     }
 
     /// A view of nothing but what shuts the gate.
@@ -95,6 +120,7 @@ impl Outlook {
 
     /// So many replays were pushed to the target.
     pub fn moved(&mut self, replayed: u64) {
+        self.arrivals.taken(replayed);
         if let Some((_, seen)) = &mut self.last {
             seen.target_depth += replayed;
             if self.target_is_alert_queue {
@@ -119,7 +145,7 @@ impl Outlook {
             alert_warn: seen.alert_warn,
             target_is_alert_queue: self.target_is_alert_queue,
             is_new: came_back.is_some(),
-            all_seen: true,
+            all_seen: self.saw_all,
             came_back: came_back.unwrap_or_default(),
         }
     }

@@ -1,5 +1,9 @@
 //! What the operator is told of a drain: log lines, and what is left.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::gate::{Gate, Shut};
 use super::pace::{Memory, View};
 use super::plan::Plan;
@@ -11,6 +15,10 @@ use crate::settings::Settings;
 
 /// An oldest message above this size does not tell its age, in bytes.
 const MAX_LOOK: u64 = 64 * 1024;
+
+/// A long estimate is warned of again after an interval, but no sooner than this: a gate that is
+/// shut ends a pass every few seconds.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 impl Drain {
     pub(super) fn count(&self, plan: &Plan) {
@@ -145,9 +153,13 @@ impl Drain {
             .depth
             .and_then(|depth| estimate::time_to_drain(depth, &settings));
         self.metrics.estimate(time);
+        let pause = settings.interval.max(WARN_AGAIN);
+        let told = trouble.long_estimate;
         if let (Some(depth), Some(time)) = (report.depth, time)
             && let Some(warning) = estimate::warning(depth, time, &settings)
+            && told.is_none_or(|told| told.elapsed() >= pause)
         {
+            trouble.long_estimate = Some(Instant::now());
             tracing::warn!(source, "{warning}");
         }
     }
@@ -160,6 +172,8 @@ pub(super) struct Trouble {
     unhealthy: bool,
     failing: bool,
     disabled: bool,
+    /// When a long estimate was last warned of.
+    long_estimate: Option<Instant>,
 }
 
 impl Trouble {

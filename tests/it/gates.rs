@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mutt_remediation::metrics::Metrics;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Alerter, DEAD, Daemon, Redis, SOURCE, TARGET, until};
@@ -305,5 +306,53 @@ async fn the_adaptive_pace_brings_all_back_after_an_outage_that_moogsoft_knows_n
     let log = daemon.log();
     for line in ["gate shut: bounces", "gate probation", "gate open"] {
         assert!(log.contains(line), "{line}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn the_adaptive_pace_is_refused_as_a_key_where_replays_are_not_stamped() {
+    let redis = Redis::start();
+    let key = "mutt:config:replay_pace";
+    let () = redis.command(&["SET", key, "adaptive"]).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REPLAY_STAMP", "false"),
+            ("DYNAMIC_CONFIG_ENABLED", "true"),
+        ]),
+    );
+    let refused = "mutt_remediation_config_refused_total{key=\"replay_pace\"}";
+    daemon.until_metric(refused, |count| count == 1.0).await;
+    let log = daemon.log();
+    assert!(log.contains("REPLAY_STAMP=true"), "{log}");
+    // Passes go on as before.
+    redis.dead_letter(&letters(20)).await;
+    until("it is replayed", || async { redis.len(TARGET).await == 20 }).await;
+}
+
+#[tokio::test]
+async fn a_long_estimate_is_warned_of_once_while_the_gate_stays_shut() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(3_000)).await;
+    let () = redis.command(&["SET", BREAKER, "OPEN"]).await;
+    let daemon = Daemon::start(&redis, &[("REMEDIATION_INTERVAL", "300")]);
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 3.0).await;
+    let log = daemon.log();
+    assert_eq!(log.matches("3000 messages at 10").count(), 1, "{log}");
+}
+
+#[test]
+fn a_source_has_all_its_gauges_before_the_first_decision() {
+    let metrics = Metrics::new().expect("registered");
+    let _own = metrics.drain.of("own");
+    let text = metrics.render().expect("rendered");
+    for line in [
+        "mutt_remediation_batch_size{source=\"own\"} 0\n",
+        "mutt_remediation_next_trial_seconds{source=\"own\"} 0\n",
+        "mutt_remediation_bounce_ratio{source=\"own\"} NaN\n",
+        "mutt_remediation_bounced_total{source=\"own\"} 0\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
     }
 }

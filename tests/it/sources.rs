@@ -1,5 +1,6 @@
 //! More than one list to drain, each by its own rules.
 
+use crate::support::daemon::output;
 use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, until};
 
 const MOOG: &str = "mutt:dlq:moog";
@@ -114,4 +115,71 @@ async fn two_sources_that_share_a_target_share_its_limit() {
     .await;
     seen += redis.len(TARGET).await;
     assert!(seen <= 25);
+}
+
+#[test]
+fn variables_of_a_source_that_is_not_named_are_warned_about() {
+    for named in ["", "syslog"] {
+        let variables = [
+            ("REMEDIATION_SOURCES", named),
+            ("SOURCE_SYSLOG_DLQ", "a"),
+            ("SOURCE_SYSLOG_TARGET", "b"),
+            ("SOURCE_SOMEBODY_ELSE_DLQ", "own:dead"),
+            ("SOURCE_SOMEBODY_ELSE_BATCHES_PER_CYCLE", "5"),
+            ("SOURCE_DATE_EPOCH", "1"),
+            ("SOURCE_SOMEBODY_ELSE_COLOUR", "red"),
+        ];
+        let warned = output(&["--check-config"], &variables);
+        assert_eq!(warned.status.code(), Some(0));
+        let text = [warned.stdout, warned.stderr].concat();
+        let text = String::from_utf8(text).expect("text");
+        for part in ["DLQ", "BATCHES_PER_CYCLE"] {
+            let told = format!(
+                "SOURCE_SOMEBODY_ELSE_{part} has no effect: REMEDIATION_SOURCES does not name somebody_else"
+            );
+            assert!(text.contains(&told), "{told} is not in\n{text}");
+        }
+        let told = "SOURCE_SYSLOG_DLQ has no effect";
+        assert_eq!(text.contains(told), named.is_empty(), "{text}");
+        for others in ["SOURCE_DATE_EPOCH", "SOURCE_SOMEBODY_ELSE_COLOUR"] {
+            assert!(!text.contains(others), "{others} is in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn work_is_not_drained_and_nothing_is_replayed_into_a_dead_list() {
+    let refused = |variables: &[(&str, &str)], problem: &str| {
+        let both = [
+            ("REMEDIATION_SOURCES", "own,twin"),
+            ("SOURCE_TWIN_DLQ", "twin:dead"),
+        ];
+        let twin = [
+            ("SOURCE_TWIN_TARGET", "twin:work"),
+            ("SOURCE_TWIN_DEAD", "twin:poison"),
+        ];
+        let output = output(&["--check-config"], &[&both[..], &twin, variables].concat());
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{problem}: {text}");
+        assert!(text.contains(problem), "{problem} is not in\n{text}");
+        assert!(text.contains("has 1 problem:"), "{text}");
+    };
+    let own = |list, target| [("SOURCE_OWN_DLQ", list), ("SOURCE_OWN_TARGET", target)];
+    refused(
+        &own("mutt:alert_queue", "own:work"),
+        "SOURCE_OWN_DLQ and ALERT_QUEUE_NAME are both \"mutt:alert_queue\"",
+    );
+    refused(
+        &own(TARGET, "own:work"),
+        &format!("SOURCE_OWN_DLQ and INGEST_QUEUE_NAME are both \"{TARGET}\""),
+    );
+    refused(
+        &own("own:dead", "twin:poison"),
+        "SOURCE_OWN_TARGET and SOURCE_TWIN_DEAD are both \"twin:poison\"",
+    );
+    let dead = ("SOURCE_OWN_DEAD", "mutt:alert_queue");
+    refused(
+        &[&own("own:dead", "own:work")[..], &[dead]].concat(),
+        "SOURCE_OWN_DEAD and ALERT_QUEUE_NAME are both \"mutt:alert_queue\"",
+    );
 }

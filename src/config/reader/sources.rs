@@ -62,6 +62,7 @@ impl Reader {
         }
         self.variables_of_nobody(&names);
         self.lists_that_differ(&sources);
+        self.no_work_queue(&sources, &others.alert_queue);
         (sources, others)
     }
 
@@ -152,30 +153,59 @@ impl Reader {
             let nearest = known
                 .iter()
                 .min_by_key(|known| strsim::damerau_levenshtein(known, name));
-            // Others may have such variables too, so only near misses are ours to speak of.
+            // Others may have such variables too, so only near misses and our own spelling are
+            // ours to speak of.
             if let Some(nearest) = nearest
                 && strsim::damerau_levenshtein(nearest, name) <= 6
             {
                 self.warnings.push(format!(
                     "{name} is not known and has no effect: did you mean {nearest}?"
                 ));
+            } else if let Some(source) = source_of(name) {
+                self.warnings.push(format!(
+                    "{name} has no effect: REMEDIATION_SOURCES does not name {source}"
+                ));
             }
         }
         self.of_sources.retain(|name, _| known.contains(name));
     }
 
-    /// No list is drained twice, and none is drained into itself or out of a dead list.
+    /// The alert queue is work, also where nothing is replayed to it. The ingest queue is a target.
+    fn no_work_queue(&mut self, sources: &[SourceConfig], alert_queue: &str) {
+        for SourceConfig { name, lists, .. } in sources {
+            for (part, list) in [("DLQ", &lists.source), ("DEAD", &lists.dead)] {
+                if list == alert_queue {
+                    self.both(&named(name, part), "ALERT_QUEUE_NAME", list);
+                }
+            }
+        }
+    }
+
+    /// Notes, once, that two variables name the same list and must not.
+    fn both(&mut self, one: &str, other: &str, list: &str) {
+        let problem = format!("{one} and {other} are both {list:?}: expected two different lists");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// No list is drained twice, none is drained into itself or out of a dead list, and nothing is
+    /// replayed into a dead list.
     fn lists_that_differ(&mut self, sources: &[SourceConfig]) {
         for (index, one) in sources.iter().enumerate() {
             if one.lists.target == one.lists.dead {
-                self.problems.push(format!(
-                    "{} and {} are both {:?}: expected two different lists",
-                    named(&one.name, "TARGET"),
-                    named(&one.name, "DEAD"),
-                    one.lists.dead
-                ));
+                let (target, dead) = (named(&one.name, "TARGET"), named(&one.name, "DEAD"));
+                self.both(&target, &dead, &one.lists.dead);
             }
             for (other_index, other) in sources.iter().enumerate() {
+                let theirs = &other.lists.dead;
+                if *theirs == one.lists.target && *theirs != one.lists.dead {
+                    self.both(
+                        &named(&one.name, "TARGET"),
+                        &named(&other.name, "DEAD"),
+                        theirs,
+                    );
+                }
                 let parts = [
                     ("DLQ", &other.lists.source),
                     ("TARGET", &other.lists.target),
@@ -184,11 +214,7 @@ impl Reader {
                 for (part, list) in parts {
                     let itself = part == "DLQ" && other_index <= index;
                     if *list == one.lists.source && !itself {
-                        self.problems.push(format!(
-                            "{} and {} are both {list:?}: expected two different lists",
-                            named(&one.name, "DLQ"),
-                            named(&other.name, part),
-                        ));
+                        self.both(&named(&one.name, "DLQ"), &named(&other.name, part), list);
                     }
                 }
             }
@@ -206,6 +232,15 @@ fn source(name: &str, lists: Lists, fields: Fields) -> SourceConfig {
         batches_per_cycle: None,
         max_poison_retries: None,
     }
+}
+
+/// The source that a variable would be of, if it is spelt as one.
+fn source_of(variable: &str) -> Option<String> {
+    let rest = variable.strip_prefix("SOURCE_")?;
+    let mut parts = PARTS.iter();
+    let name = parts.find_map(|part| rest.strip_suffix(part)?.strip_suffix('_'))?;
+    let sound = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    (!name.is_empty() && name.bytes().all(sound)).then(|| name.to_ascii_lowercase())
 }
 
 fn variable(source: &str, part: &str) -> String {

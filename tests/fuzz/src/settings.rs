@@ -39,10 +39,17 @@ const KEYS: [(&str, Kind, u64); 14] = [
 /// Each line is one reading: texts of the keys in their order, separated by `|`, `-` for a key that
 /// is missing, as are those that the line does not come to.
 pub fn check(data: &[u8]) {
+    for stamped in [true, false] {
+        check_where(data, stamped);
+    }
+}
+
+/// Without stamps the adaptive pace is refused.
+fn check_where(data: &[u8], stamped: bool) {
     assert!(keys().eq(KEYS.map(|(name, ..)| name)));
     let base = KEYS.map(|(.., value)| value);
     let text = String::from_utf8_lossy(data);
-    let mut overlay = Overlay::new(settings(base));
+    let mut overlay = Overlay::new(settings(base, stamped));
     let mut good: [Option<u64>; 14] = [None; 14];
     let mut refused: [Option<String>; 14] = Default::default();
     for line in text.split('\n').take(16) {
@@ -54,7 +61,7 @@ pub fn check(data: &[u8]) {
         for (index, (name, kind, _)) in KEYS.into_iter().enumerate() {
             match found.get(index).cloned().flatten() {
                 None => (good[index], refused[index]) = (None, None),
-                Some(text) => match number(&text, kind) {
+                Some(text) => match number(&text, kind, stamped) {
                     Some(number) => (good[index], refused[index]) = (Some(number), None),
                     None => {
                         if refused[index].as_ref() != Some(&text) {
@@ -67,14 +74,14 @@ pub fn check(data: &[u8]) {
         }
         let (taken, told) = overlay.take(&found);
         let now = std::array::from_fn(|index| good[index].unwrap_or(base[index]));
-        assert_eq!(taken, settings(now), "{line:?}");
+        assert_eq!(taken, settings(now, stamped), "{line:?}");
         assert!(told.iter().all(|refused| !refused.expected.is_empty()));
         let told: Vec<_> = told.into_iter().map(|r| (r.key, r.text)).collect();
         assert_eq!(told, news, "{line:?}");
     }
 }
 
-fn settings(numbers: [u64; 14]) -> Settings {
+fn settings(numbers: [u64; 14], stamped: bool) -> Settings {
     let ratio = |index: usize| f64::from_bits(numbers[index]);
     Settings {
         enabled: numbers[0] == 1,
@@ -84,6 +91,7 @@ fn settings(numbers: [u64; 14]) -> Settings {
         batches_per_cycle: numbers[4],
         batch_pause: Duration::from_millis(numbers[5]),
         adaptive: numbers[6] == 1,
+        stamped,
         canary_size: numbers[7],
         observe: Duration::from_secs(numbers[8]),
         max_bounce_ratio: ratio(9),
@@ -94,13 +102,13 @@ fn settings(numbers: [u64; 14]) -> Settings {
     }
 }
 
-fn number(text: &str, kind: Kind) -> Option<u64> {
+fn number(text: &str, kind: Kind, stamped: bool) -> Option<u64> {
     let text = text.trim();
     let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
     let (low, high) = match kind {
         Flag if is(&["true", "1", "yes", "on"]) => return Some(1),
         Flag if is(&["false", "0", "no", "off"]) => return Some(0),
-        Pace if is(&["adaptive"]) => return Some(1),
+        Pace if is(&["adaptive"]) => return stamped.then_some(1),
         Pace if is(&["fixed"]) => return Some(0),
         Flag | Pace => return None,
         Ratio => {

@@ -64,7 +64,8 @@ pub async fn session(
 
 impl Worker {
     async fn pass(&mut self, batch: usize) -> RedisResult<()> {
-        let next = script(BEGIN, &[&self.sequence]);
+        let mut next = script(BEGIN, &[&self.sequence]);
+        next.arg(0).arg(16);
         let (number, _): (String, i64) = self.source.call(&next).await?;
         let blind = [Way::TrimBlindly, Way::PushAgain].contains(&self.way);
         let mut get = redis::cmd("HGET");
