@@ -129,7 +129,9 @@ mod tests {
     fn a_batch_without_any_is_never_held_and_one_after_it_counts_it() {
         let mut systemic = Systemic::default();
         assert!(systemic.admits(10, &[NOW - 60; 10], NOW, 0.4), "too few");
+        systemic.moved(10, &[NOW - 60; 10], NOW);
         assert!(systemic.admits(10, &[], NOW, 0.4));
+        systemic.moved(10, &[], NOW);
         assert!(!systemic.admits(10, &[NOW - 60; 9], NOW, 0.4));
     }
 
