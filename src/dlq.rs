@@ -40,11 +40,21 @@ pub enum Reason {
     Malformed,
     /// It lacks a field of `REPLAY_REQUIRED_FIELDS`; the alerter would discard it.
     Incomplete,
+    /// An operator buried it.
+    Operator,
 }
 
 impl Reason {
     /// Every reason, for closed metric label sets.
-    pub const ALL: [Self; 3] = [Self::RetriesExhausted, Self::Malformed, Self::Incomplete];
+    pub const ALL: [Self; 4] = [
+        Self::RetriesExhausted,
+        Self::Malformed,
+        Self::Incomplete,
+        Self::Operator,
+    ];
+
+    /// Those for which the drain parks a message.
+    pub const OF_DRAIN: [Self; 3] = [Self::RetriesExhausted, Self::Malformed, Self::Incomplete];
 
     /// The name used in metrics, logs and stamped messages.
     #[must_use]
@@ -53,6 +63,7 @@ impl Reason {
             Self::RetriesExhausted => "retries_exhausted",
             Self::Malformed => "malformed",
             Self::Incomplete => "incomplete",
+            Self::Operator => "operator",
         }
     }
 }
@@ -64,34 +75,70 @@ pub enum Disposition {
     Replay,
     /// Parked, to the left of the dead list.
     Dead(Reason),
+    /// Out of the dead list, to the left of the third list of a move, its dead letter list.
+    Restore,
+    /// Nowhere: an operator has it thrown away.
+    Purge,
 }
 
 impl Disposition {
-    /// Every disposition, for closed metric label sets.
-    pub const ALL: [Self; 4] = [
+    /// Every disposition, for closed label sets.
+    pub const ALL: [Self; 7] = [
         Self::Replay,
         Self::Dead(Reason::ALL[0]),
         Self::Dead(Reason::ALL[1]),
         Self::Dead(Reason::ALL[2]),
+        Self::Dead(Reason::ALL[3]),
+        Self::Restore,
+        Self::Purge,
     ];
 
-    /// `replay` or `dead`.
+    /// Those that the drain decides upon, for its metrics.
+    pub const OF_DRAIN: [Self; 4] = [
+        Self::Replay,
+        Self::Dead(Reason::OF_DRAIN[0]),
+        Self::Dead(Reason::OF_DRAIN[1]),
+        Self::Dead(Reason::OF_DRAIN[2]),
+    ];
+
+    /// `replay`, `dead`, `restore` or `purge`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Replay => "replay",
             Self::Dead(_) => "dead",
+            Self::Restore => "restore",
+            Self::Purge => "purge",
         }
     }
 
-    /// The reason's name; empty for a replay.
+    /// The list of a move that it leads to; `None` for what goes nowhere.
+    #[must_use]
+    pub fn place(self) -> Option<Place> {
+        match self {
+            Self::Replay => Some(Place::Target),
+            Self::Dead(_) | Self::Restore => Some(Place::Third),
+            Self::Purge => None,
+        }
+    }
+
+    /// The reason's name; empty for what is not parked.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Replay => "",
             Self::Dead(reason) => reason.as_str(),
+            Self::Replay | Self::Restore | Self::Purge => "",
         }
     }
+}
+
+/// A destination of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where replays go.
+    Target,
+    /// The dead list, or the dead letter list of what is moved out of the dead list.
+    Third,
 }
 
 impl fmt::Display for Disposition {

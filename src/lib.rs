@@ -15,6 +15,7 @@
 //! docs/ARCHITECTURE.md tells how they fit, and which invariants hold.
 
 pub mod app;
+pub mod audit;
 pub mod background;
 pub mod cli;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod health;
 pub mod http;
 pub mod link;
 pub mod metrics;
+pub mod operate;
 pub mod settings;
 pub mod shutdown;
 pub mod survey;

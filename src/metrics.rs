@@ -234,7 +234,7 @@ impl DrainMetrics {
         for outcome in Ended::OUTCOMES {
             self.passes.with_label_values(&[source, outcome]);
         }
-        for disposition in Disposition::ALL {
+        for disposition in Disposition::OF_DRAIN {
             metrics.message(disposition, 0);
         }
         metrics.bounced(0);
@@ -274,13 +274,16 @@ impl SourceMetrics {
         self.all.commit.observe(took.as_secs_f64());
     }
 
-    /// Messages arrived at their destination.
+    /// Messages arrived at their destination. What an operator began is counted as the operator's.
     pub fn message(&self, disposition: Disposition, count: u64) {
+        if !Disposition::OF_DRAIN.contains(&disposition) {
+            return;
+        }
         let labels = [&self.source, disposition.as_str(), disposition.reason()];
         self.all.messages.with_label_values(&labels).inc_by(count);
         match disposition {
             Disposition::Replay => self.all.replayed.inc_by(count),
-            Disposition::Dead(_) => self.all.poison.inc_by(count),
+            _ => self.all.poison.inc_by(count),
         }
     }
 

@@ -57,7 +57,7 @@ impl Tally {
             handled: books.handled.len(),
             bounced: books.bounced,
             replays: books.handled.len() as u64 + books.bounced,
-            parked: Reason::ALL.map(|reason| (reason, 0)),
+            parked: Reason::OF_DRAIN.map(|reason| (reason, 0)),
             unsettled: unsettled.len(),
             lost: 0,
             doubled: 0,

@@ -2,13 +2,17 @@
 -- Moves the oldest entries of a list, all or none, after comparing them. Where the source could be
 -- watched since before they were read, settle.lua moves them instead.
 --
--- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
+-- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list, KEYS[4] the audit, if one is kept
 -- ARGV[1] how the tail is compared with what the caller decided upon:
 --         'compare': each entry follows, and is compared byte for byte;
 --         'digest': the one entry is so large that it had better not travel again
--- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list
+-- ARGV[2] one letter an entry, oldest first: 'r' for the replay target, 'd' for the dead list, 'p' for
+--         nowhere
 -- ARGV[3] the depth above which KEYS[2] must not be lifted; 0 = none
--- ARGV from 4: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
+-- ARGV[4] how many entries the audit holds
+-- ARGV[5] how many arguments of it follow: for each entry that it is to get, how many names and values
+--         there are, and these
+-- Behind them: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
 -- Returns {replayed, dead}, or {-1} when the tail is not what the caller saw, or {-2} when KEYS[2]
@@ -24,9 +28,10 @@
 --    first: the types of the three keys and the user's permissions here, memory, replicas and disk
 --    by the '#!lua' header (Redis refuses such a script before it starts). If a write failed all
 --    the same, the order (push, then trim) would leave a message in two lists, never in none.
+--  * What cannot be told to the audit is not done: it is written first.
 --  * Entries are pushed oldest first to the left, so that readers on the right meet them in order.
 
-for _, key in ipairs(KEYS) do
+for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3] }) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'list' and kind ~= 'none' then
     return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. kind .. ', expected a list')
@@ -39,20 +44,35 @@ for index, command in ipairs({ 'ltrim', 'lpush', 'lpush' }) do
   end
 end
 
+local audit = KEYS[4]
+if audit then
+  local kind = redis.call('TYPE', audit).ok
+  if kind ~= 'stream' and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE key ' .. audit .. ' holds a ' .. kind .. ', expected a stream')
+  end
+  if not redis.acl_check_cmd('xadd', audit, '*', 'a', 'b') then
+    return redis.error_reply('NOPERM this user may not xadd ' .. audit)
+  end
+end
+
 local flags = ARGV[2]
 local count = #flags
+-- The last argument before the entries.
+local before = 5 + tonumber(ARGV[5])
 local replays, dead = {}, {}
 local function plan(i, body)
-  local push = flags:byte(i) == 114 and replays or dead
+  local letter = flags:sub(i, i)
+  if letter == 'p' then return end
+  local push = letter == 'r' and replays or dead
   push[#push + 1] = body
 end
 
 -- Strings are what costs time here: each entry that becomes one in this script is hashed whole.
 if ARGV[1] == 'digest' then
   local entry = redis.call('LINDEX', KEYS[1], -1)
-  if not entry or redis.sha1hex(entry) ~= ARGV[4] then return { -1 } end
+  if not entry or redis.sha1hex(entry) ~= ARGV[before + 1] then return { -1 } end
   local pieces, at = {}, 0
-  for i = 5, #ARGV, 3 do
+  for i = before + 2, #ARGV, 3 do
     pieces[#pieces + 1] = entry:sub(at + 1, tonumber(ARGV[i]))
     pieces[#pieces + 1] = ARGV[i + 2]
     at = tonumber(ARGV[i + 1])
@@ -63,7 +83,7 @@ else
   local tail = redis.call('LRANGE', KEYS[1], -count, -1)
   if #tail ~= count then return { -1 } end
   for i = 1, count do
-    local entry, body = ARGV[2 + i * 2], ARGV[3 + i * 2]
+    local entry, body = ARGV[before + i * 2 - 1], ARGV[before + i * 2]
     if tail[count + 1 - i] ~= entry then return { -1 } end
     plan(i, body == '' and entry or body)
   end
@@ -72,6 +92,13 @@ end
 local ceiling = tonumber(ARGV[3])
 if ceiling > 0 and #replays > 0 and redis.call('LLEN', KEYS[2]) + #replays > ceiling then
   return { -2 }
+end
+
+local at = 6
+while audit and at <= before do
+  local last = at + tonumber(ARGV[at])
+  redis.call('XADD', audit, 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, at + 1, last))
+  at = last + 1
 end
 
 -- unpack fails above some 8,000 values.

@@ -3,6 +3,7 @@
 use super::redis::{Limits, Lists, Queue as OneSlot};
 use super::spread::{self, NoRoom};
 use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
+use crate::audit::Trail;
 use crate::link::LinkConfig;
 use crate::link::cluster::slot;
 
@@ -26,6 +27,15 @@ impl Queue {
             return Ok(Self::Spread(Box::new(queue)));
         }
         Ok(Self::Together(Box::new(OneSlot::new(config, lists))))
+    }
+
+    /// Has each commit written down; one that cannot be is not made.
+    #[must_use]
+    pub fn with_trail(self, trail: Option<Trail>) -> Self {
+        match self {
+            Self::Together(queue) => Self::Together(Box::new(queue.with_trail(trail))),
+            Self::Spread(queue) => Self::Spread(Box::new(queue.with_trail(trail))),
+        }
     }
 
     /// In which way messages move in a cluster, and why; for the log.

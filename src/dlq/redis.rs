@@ -10,7 +10,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisWrite, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::calm::Calm;
-use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
+use super::{Committed, Entry, Error, Peeked, Place, Transfer};
+use crate::audit::{self, Trail};
 use crate::link::{self, Link, LinkConfig, Reason};
 
 /// From this size on an entry travels once: it is compared by its digest and changed by the script.
@@ -33,12 +34,6 @@ pub struct Lists {
     pub dead: String,
 }
 
-impl Lists {
-    /// In the order that the scripts expect.
-    fn keys(&self) -> [&String; 3] {
-        [&self.source, &self.target, &self.dead]
-    }
-}
 
 impl ToRedisArgs for Transfer {
     /// The bytes that arrive at the destination.
@@ -55,6 +50,8 @@ impl ToRedisArgs for Transfer {
 pub struct Queue {
     link: Link,
     lists: Lists,
+    /// What is written down of a commit, if anything.
+    trail: Option<Trail>,
     /// What the last peek has left the connection in.
     line: Line,
     /// When a transaction was last refused.
@@ -106,12 +103,20 @@ impl Queue {
             unreplicated: link.waits(),
             link,
             lists,
+            trail: None,
             line: Line::Free,
             refused: None,
             watches: true,
             loadable: false,
             calm: Calm::default(),
         }
+    }
+
+    /// Has each commit written down; one that cannot be is not made.
+    #[must_use]
+    pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
+        self.trail = trail;
+        self
     }
 
     /// A queue that is only read.
@@ -366,7 +371,7 @@ impl Queue {
     async fn watch_and_read(&mut self, limits: Limits) -> Result<Piece, link::Error> {
         let mut pipeline = Pipeline::with_capacity(8);
         pipeline.cmd("WATCH").arg(&self.lists.source);
-        pipeline.add_command(self.settle_command([0, 0], [&[], &[]], 1));
+        pipeline.add_command(self.settle_command(&[], [0, 0], 1));
         self.add_piece(&mut pipeline, 0, limits);
         let mut answers = self.link.call_raw(&pipeline).await?.into_iter();
         self.line = Line::Watching(self.link.opened());
@@ -434,9 +439,9 @@ impl Queue {
         transfers: &[Transfer],
         ceiling: u64,
     ) -> Result<Option<Vec<Value>>, link::Error> {
-        let (Some(oldest), Some(youngest)) = (transfers.first(), transfers.last()) else {
+        if transfers.is_empty() {
             return Ok(None);
-        };
+        }
         // On another connection the pushes would run at once.
         let here = Line::InTransaction(self.link.opened());
         if std::mem::take(&mut self.line) != here {
@@ -445,12 +450,15 @@ impl Queue {
         let size = transfers.iter().map(Transfer::size).sum();
         let mut pipeline = Pipeline::with_capacity(4);
         let mut counts = [0; 2];
-        let lists = [(&self.lists.target, true), (&self.lists.dead, false)];
-        for ((list, replay), count) in lists.into_iter().zip(&mut counts) {
+        let lists = [
+            (&self.lists.target, Place::Target),
+            (&self.lists.dead, Place::Third),
+        ];
+        for ((list, place), count) in lists.into_iter().zip(&mut counts) {
             let mut push = Cmd::with_capacity(transfers.len() + 2, size);
             push.arg("LPUSH").arg(list);
             for transfer in transfers {
-                if (transfer.disposition == Disposition::Replay) == replay {
+                if transfer.disposition.place() == Some(place) {
                     push.arg(transfer);
                     *count += 1;
                 }
@@ -461,8 +469,7 @@ impl Queue {
             }
         }
         pipeline.add_command(no_trim(&self.lists.source)).ignore();
-        let ends = [oldest, youngest].map(|end| &end.entry.0[..]);
-        pipeline.add_command(self.settle_command(counts, ends, ceiling));
+        pipeline.add_command(self.settle_command(transfers, counts, ceiling));
         pipeline.cmd("EXEC");
         match self.link.call_raw(&pipeline).await?.pop() {
             // The source was touched.
@@ -494,11 +501,38 @@ impl Queue {
         Ok(None)
     }
 
-    fn settle_command(&self, pushed: [usize; 2], ends: [&[u8]; 2], ceiling: u64) -> Cmd {
+    fn settle_command(&self, transfers: &[Transfer], pushed: [usize; 2], ceiling: u64) -> Cmd {
+        let ends = [transfers.first(), transfers.last()];
+        let ends = ends.map(|end| end.map_or(&[][..], |end| &end.entry.0));
+        let nowhere = transfers.len() - pushed[0] - pushed[1];
+        let keys = self.keys();
         let mut command = redis::cmd("EVAL");
-        command.arg(SETTLE).arg(3).arg(&self.lists.keys()[..]);
+        command.arg(SETTLE).arg(keys.len()).arg(keys);
         command.arg(&pushed).arg(&ends[..]).arg(ceiling);
+        command.arg(nowhere).arg(self.audit_length());
+        command.arg(self.told(transfers));
         command
+    }
+
+    /// In the order that the scripts expect.
+    fn keys(&self) -> Vec<&String> {
+        let Lists {
+            source,
+            target,
+            dead,
+        } = &self.lists;
+        let audit = self.trail.iter().map(|trail| &trail.key);
+        [source, target, dead].into_iter().chain(audit).collect()
+    }
+
+    fn audit_length(&self) -> u64 {
+        self.trail.as_ref().map_or(0, |trail| trail.length)
+    }
+
+    /// What the audit is to be told; nothing of nothing.
+    fn told(&self, transfers: &[Transfer]) -> Vec<String> {
+        let trail = self.trail.as_ref().filter(|_| !transfers.is_empty());
+        trail.map_or_else(Vec::new, |trail| audit::arguments(&trail.entries(transfers)))
     }
 
     async fn check_loadable(&mut self) -> Result<(), link::Error> {
@@ -547,13 +581,16 @@ impl Queue {
         ceiling: u64,
         arguments: impl Iterator<Item = Cow<'a, [u8]>>,
     ) -> Cmd {
-        let flag = |transfer: &Transfer| match transfer.disposition {
-            Disposition::Replay => b'r',
-            Disposition::Dead(_) => b'd',
+        let flag = |transfer: &Transfer| match transfer.disposition.place() {
+            Some(Place::Target) => b'r',
+            Some(Place::Third) => b'd',
+            None => b'p',
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
-        let mut command = COMMIT.command(&self.lists.keys());
+        let told = self.told(transfers);
+        let mut command = COMMIT.command(&self.keys());
         command.arg(mode).arg(flags).arg(ceiling);
+        command.arg(self.audit_length()).arg(told.len()).arg(told);
         for argument in arguments {
             command.arg(&*argument);
         }

@@ -1,10 +1,13 @@
 #!lua flags=allow-oom
 -- The last step of a commit in a transaction: takes a batch off the source, or undoes its pushes.
 --
--- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list
+-- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list, KEYS[4] the audit, if one is kept
 -- ARGV[1] and ARGV[2] how many entries the transaction has pushed to KEYS[2] and to KEYS[3]
 -- ARGV[3] and ARGV[4] the oldest and the youngest entry of the batch
 -- ARGV[5] the depth above which KEYS[2] must not be lifted; 0 = none
+-- ARGV[6] how many entries of the batch go nowhere
+-- ARGV[7] how many entries the audit holds; ARGV from 8, for each entry that it is to get, how many
+--         names and values there are, and these
 -- Returns {replayed, dead}, or {-1, why} when it has taken the pushes back; the why is FULL when
 -- KEYS[2] would have been lifted too high.
 --
@@ -19,6 +22,7 @@
 --    all that can make a push fail once EXEC has begun: the type of its key, and the user's
 --    permission. Memory, replicas and disk Redis checks before EXEC begins, for all of it at once;
 --    'allow-oom' says that the pushes' own memory is no reason to stop half-way.
+--  * What cannot be told to the audit is not done: it is written before the trim.
 --  * Whoever is not to trim takes the pushes back. Nobody has seen them: it is the same transaction.
 --  * That this can be compiled and run, and may call what it calls, is rehearsed before the peek,
 --    with nothing pushed: a server or a user that cannot never gets as far as a push. It is sent
@@ -27,7 +31,8 @@
 --    it to a user who may not trim.
 
 local pushed = { 0, tonumber(ARGV[1]), tonumber(ARGV[2]) }
-local count = pushed[2] + pushed[3]
+local count = pushed[2] + pushed[3] + tonumber(ARGV[6])
+local audit = KEYS[4]
 local refusal
 
 local function ask(...)
@@ -40,7 +45,7 @@ local function ask(...)
 end
 
 local held = { true, pushed[2] > 0, pushed[3] > 0 }
-for i, key in ipairs(KEYS) do
+for i, key in ipairs({ KEYS[1], KEYS[2], KEYS[3] }) do
   local kind = ask('TYPE', key)
   if kind and kind.ok ~= 'list' and kind.ok ~= 'none' then
     held[i] = false
@@ -49,6 +54,15 @@ for i, key in ipairs(KEYS) do
   if i > 1 and not redis.acl_check_cmd('lpush', key, '') then
     held[i] = false
     refusal = 'NOPERM this user may not lpush ' .. key
+  end
+end
+if audit then
+  local kind = ask('TYPE', audit)
+  if kind and kind.ok ~= 'stream' and kind.ok ~= 'none' then
+    refusal = 'WRONGTYPE key ' .. audit .. ' holds a ' .. kind.ok .. ', expected a stream'
+  end
+  if not redis.acl_check_cmd('xadd', audit, '*', 'a', 'b') then
+    refusal = 'NOPERM this user may not xadd ' .. audit
   end
 end
 local oldest, youngest = ask('LINDEX', KEYS[1], -1), ask('LINDEX', KEYS[1], -math.max(count, 1))
@@ -60,6 +74,13 @@ local ceiling = tonumber(ARGV[5])
 if not refusal and ceiling > 0 then
   local depth = ask('LLEN', KEYS[2])
   if depth and pushed[2] > 0 and depth > ceiling then refusal = 'FULL' end
+end
+
+local at = 8
+while audit and not refusal and at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  ask('XADD', audit, 'MAXLEN', '~', ARGV[7], '*', unpack(ARGV, at + 1, last))
+  at = last + 1
 end
 
 if refusal then

@@ -21,7 +21,8 @@ use redis::{Cmd, Value};
 use serde::{Deserialize, Serialize};
 
 use super::redis::{Limits, Lists, Queue as OneSlot, Script, check_loadable};
-use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Reason as Why, Transfer};
+use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Reason as Why, Transfer};
+use crate::audit::{self, Trail};
 use crate::link::cluster::{beside, slot};
 use crate::link::{self, Link, LinkConfig, Reason, Wait};
 
@@ -51,6 +52,8 @@ pub struct Queue {
     /// Reads the source, unwatched.
     reader: OneSlot,
     lists: Lists,
+    /// What is written down of a commit, if anything.
+    trail: Option<Trail>,
     source: Place,
     target: Place,
     dead: Place,
@@ -134,11 +137,28 @@ impl Queue {
             source: place(&lists.source, "sequence")?,
             reader: OneSlot::unwatched(config, lists.clone()),
             lists,
+            trail: None,
             number: String::new(),
             demanded,
             confirmed: false,
             loadable: false,
         })
+    }
+
+    /// Has each commit written down.
+    #[must_use]
+    pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
+        self.trail = trail;
+        self
+    }
+
+    /// The source, its sequence, and the audit if one is kept.
+    fn keys(&self) -> Vec<&String> {
+        let audit = self.trail.iter().map(|trail| &trail.key);
+        [&self.lists.source, &self.source.records]
+            .into_iter()
+            .chain(audit)
+            .collect()
     }
 
     /// Finishes what somebody began, if there is something, notes where the sequence stands, and
@@ -195,7 +215,7 @@ impl Queue {
         let record = Record::of(transfers);
         let text = serde_json::to_string(&record)
             .map_err(|error| link::Error::new(Reason::Other, error.to_string()))?;
-        let mut check = CHECK.command(&[&self.lists.source, &self.source.records]);
+        let mut check = CHECK.command(&self.keys());
         check.arg(&number).arg(&record.digests);
         let same: i64 = CHECK.call(&mut self.source.link, &check).await?;
         if same == 0 {
@@ -203,7 +223,7 @@ impl Queue {
         }
         let replays = transfers
             .iter()
-            .filter(|transfer| transfer.disposition == Disposition::Replay);
+            .filter(|transfer| transfer.disposition.place() == Some(To::Target));
         match self.target.push(&number, &text, ceiling, replays).await? {
             Pushed::Done => {}
             // The first push decides, so nothing was written.
@@ -215,17 +235,15 @@ impl Queue {
                 return Ok(Committed::Conflict);
             }
         }
-        let dead = transfers
-            .iter()
-            .filter(|transfer| transfer.disposition != Disposition::Replay);
-        let dead: Vec<&Transfer> = dead.collect();
-        if !self.park_and_trim(&number, &record, &dead).await? {
+        let parked = |transfer: &&Transfer| transfer.disposition.place() == Some(To::Third);
+        let dead: Vec<&Transfer> = transfers.iter().filter(parked).collect();
+        let told = self.told(transfers);
+        if !self.park_and_trim(&number, &record, &dead, told).await? {
             return Ok(Committed::Conflict);
         }
-        let dead = dead.len() as u64;
         Ok(Committed::Moved {
-            replayed: transfers.len() as u64 - dead,
-            dead,
+            replayed: record.count(To::Target),
+            dead: record.count(To::Third),
         })
     }
 
@@ -293,7 +311,29 @@ impl Queue {
             self.dead_of(record).await?
         };
         let dead: Vec<&Transfer> = dead.iter().collect();
-        self.park_and_trim(number, record, &dead).await
+        let told = self.told_of(record);
+        self.park_and_trim(number, record, &dead, told).await
+    }
+
+    /// What the audit is to be told of a batch.
+    fn told(&self, transfers: &[Transfer]) -> Vec<String> {
+        let trail = self.trail.as_ref();
+        trail.map_or_else(Vec::new, |trail| audit::arguments(&trail.entries(transfers)))
+    }
+
+    /// What the audit is to be told of a batch that somebody else may have begun: the counts only.
+    fn told_of(&self, record: &Record) -> Vec<String> {
+        let Some(trail) = &self.trail else {
+            return vec![];
+        };
+        let counts = [
+            ("finished", "true".to_owned()),
+            ("replayed", record.count(To::Target).to_string()),
+            ("dead", record.count(To::Third).to_string()),
+        ];
+        let counts = counts.map(|(name, value)| (name.to_owned(), value));
+        let about = trail.about.iter().cloned();
+        audit::arguments(&[audit::entry(trail.kind, about.chain(counts))])
     }
 
     /// The entries of a begun batch that go to the dead list, as far as they are still there.
@@ -312,7 +352,9 @@ impl Queue {
         for (flag, wanted) in record.flags.chars().zip(record.digests()) {
             let found = tail.iter().position(|(digest, _)| digest == wanted);
             let found = found.map(|at| tail.remove(at).1);
-            if let Some(disposition @ Disposition::Dead(_)) = disposition(flag) {
+            if let Some(disposition) = disposition(flag)
+                && disposition.place() == Some(To::Third)
+            {
                 let edits = edits.next().map(Vec::as_slice).unwrap_or_default();
                 dead.extend(found.map(|bytes| Transfer {
                     entry: Entry(bytes),
@@ -330,6 +372,7 @@ impl Queue {
         number: &str,
         record: &Record,
         dead: &[&Transfer],
+        told: Vec<String>,
     ) -> Result<bool, link::Error> {
         // Before anything is parked: a target that forgot the record would let another batch have
         // the number, and what was parked under it would be parked again.
@@ -355,8 +398,10 @@ impl Queue {
             replicated(&mut self.dead, self.demanded).await?;
         }
 
-        let mut command = TRIM.command(&[&self.lists.source, &self.source.records]);
+        let mut command = TRIM.command(&self.keys());
         command.arg(number).arg(record.pushed(&parked));
+        let length = self.trail.as_ref().map_or(0, |trail| trail.length);
+        command.arg(length).arg(told);
         let (taken, missing) = TRIM
             .call::<(i64, i64)>(&mut self.source.link, &command)
             .await?;
@@ -435,7 +480,7 @@ impl Record {
         let flag = |transfer: &Transfer| letter(transfer.disposition);
         let dead = transfers
             .iter()
-            .filter(|transfer| transfer.disposition != Disposition::Replay);
+            .filter(|transfer| transfer.disposition.place() == Some(To::Third));
         Self {
             flags: transfers.iter().map(flag).collect(),
             digests: digests(transfers.iter()),
@@ -449,13 +494,18 @@ impl Record {
         parts(&self.digests)
     }
 
-    /// The digests of what lies at its destination: all replays, and what was parked. A dead
+    fn count(&self, place: To) -> u64 {
+        let there = |flag: &char| disposition(*flag).and_then(Disposition::place) == Some(place);
+        self.flags.chars().filter(there).count() as u64
+    }
+
+    /// The digests of what lies at its destination, or needs none: all replays, and what was parked. A dead
     /// letter that could not be found any more when it was to be parked is left where it is.
     fn pushed(&self, parked: &str) -> String {
         let mut parked: Vec<&str> = parts(parked).collect();
         let entries = self.flags.chars().zip(self.digests());
         let pushed = entries.filter(|(flag, digest)| {
-            if disposition(*flag) == Some(Disposition::Replay) {
+            if disposition(*flag).and_then(Disposition::place) != Some(To::Third) {
                 return true;
             }
             let found = parked.iter().position(|parked| parked == digest);
@@ -486,6 +536,9 @@ fn letter(disposition: Disposition) -> char {
         Disposition::Dead(Why::RetriesExhausted) => 'x',
         Disposition::Dead(Why::Malformed) => 'm',
         Disposition::Dead(Why::Incomplete) => 'i',
+        Disposition::Dead(Why::Operator) => 'o',
+        Disposition::Restore => 's',
+        Disposition::Purge => 'p',
     }
 }
 

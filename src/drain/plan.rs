@@ -65,12 +65,13 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
                 Disposition::Dead(Reason::RetriesExhausted) if ours >= rules.max_poison_retries => {
                     plan.used_up.extend(replayed_at);
                 }
-                Disposition::Dead(_) => {}
+                Disposition::Dead(_) | Disposition::Restore | Disposition::Purge => {}
             }
             if rules.stamp {
                 edits = match disposition {
                     Disposition::Replay => envelope.replay_stamp(now),
                     Disposition::Dead(reason) => envelope.dead_stamp(reason.as_str(), now),
+                    Disposition::Restore | Disposition::Purge => vec![],
                 };
             }
         }

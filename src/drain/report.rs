@@ -105,6 +105,8 @@ impl Report {
         match disposition {
             Disposition::Replay => self.replayed += 1,
             Disposition::Dead(_) => self.dead += 1,
+            // An operator's, whose act has ended in the drain's hands.
+            Disposition::Restore | Disposition::Purge => {}
         }
     }
 

@@ -22,7 +22,7 @@ const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 impl Drain {
     pub(super) fn count(&self, plan: &Plan) {
-        for disposition in Disposition::ALL {
+        for disposition in Disposition::OF_DRAIN {
             self.metrics.message(disposition, plan.count(disposition));
         }
         if !tracing::enabled!(tracing::Level::DEBUG) {

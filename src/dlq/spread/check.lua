@@ -2,10 +2,20 @@
 -- Returns 1 if a batch is still to be taken off the source and its old end is what was peeked, so
 -- that a push that would be in vain is not begun; otherwise 0.
 --
--- KEYS[1] source, KEYS[2] its sequence, in the same slot
+-- KEYS[1] source, KEYS[2] its sequence, KEYS[3] the audit, if one is kept; all in the same slot
 -- ARGV[1] number of the batch
 -- ARGV[2] the first 32 hexadecimal digits of the SHA-1 of each entry, oldest first
 
+local audit = KEYS[3]
+if audit then
+  local kind = redis.call('TYPE', audit).ok
+  if kind ~= 'stream' and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE key ' .. audit .. ' holds a ' .. kind .. ', expected a stream')
+  end
+  if not redis.acl_check_cmd('xadd', audit, '*', 'a', 'b') then
+    return redis.error_reply('NOPERM this user may not xadd ' .. audit)
+  end
+end
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 for i = 1, #ARGV[2] / 32 do
   local entry = redis.call('LINDEX', KEYS[1], -i)

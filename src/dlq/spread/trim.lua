@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
 -- The second half of a move between slots: takes a batch off the source, once.
 --
--- KEYS[1] source, KEYS[2] its sequence, in the same slot
+-- KEYS[1] source, KEYS[2] its sequence, KEYS[3] the audit, if one is kept; all in the same slot
 -- ARGV[1] number of the batch
 -- ARGV[2] the first 32 hexadecimal digits of the SHA-1 of each entry, oldest first
+-- ARGV[3] how many entries the audit holds; ARGV from 4, for each entry that it is to get, how many
+--         names and values there are, and these
 -- Returns {removed, missing}, or {-1, 0} if the batch has been taken off already.
 --
 -- The destinations hold all of the batch by now, so whatever of it still lies here must go: in
@@ -17,6 +19,13 @@ for _, needed in ipairs({ { 'ltrim', source, '0', '0' }, { 'lrem', source, '0', 
   if not redis.acl_check_cmd(unpack(needed)) then
     return redis.error_reply('NOPERM this user may not ' .. needed[1] .. ' ' .. needed[2])
   end
+end
+
+local at = 4
+while KEYS[3] and at <= #ARGV do
+  local last = at + tonumber(ARGV[at])
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, at + 1, last))
+  at = last + 1
 end
 
 local function digest(entry) return redis.sha1hex(entry):sub(1, 32) end

@@ -1,0 +1,291 @@
+//! What is written down of each act: who moved what, where to, and why. Never what a message says.
+//!
+//! The entries lie in a stream of Redis that forgets its oldest ones. Those of a move are written by
+//! the step that moves, so that there is no act without its entry.
+
+pub mod read;
+pub mod tell;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::dlq::envelope::{Envelope, Fields};
+use crate::dlq::{Disposition, Transfer};
+use crate::link::LinkConfig;
+use crate::link::cluster::beside;
+
+/// The stream on a single server.
+pub const KEY: &str = "mutt:remediation:audit";
+
+/// Parked messages that one entry tells of, so that entries stay small.
+const MESSAGES: usize = 16;
+
+/// What kind of thing an entry tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A batch was moved.
+    Commit,
+    /// Messages were sent to the dead list.
+    Parked,
+    /// An operator did something.
+    Act,
+    /// A gate opened or shut.
+    Gate,
+    /// A dynamic setting was refused.
+    Refused,
+}
+
+impl Kind {
+    /// Every kind, for filters.
+    pub const ALL: [Self; 5] = [
+        Self::Commit,
+        Self::Parked,
+        Self::Act,
+        Self::Gate,
+        Self::Refused,
+    ];
+
+    /// The name used in entries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Parked => "parked",
+            Self::Act => "act",
+            Self::Gate => "gate",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One entry: names and values.
+pub type Entry = Vec<(String, String)>;
+
+/// An entry of this kind.
+#[must_use]
+pub fn entry<N: Into<String>, V: Into<String>>(
+    kind: Kind,
+    fields: impl IntoIterator<Item = (N, V)>,
+) -> Entry {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    std::iter::once(("kind".to_owned(), kind.to_string()))
+        .chain(fields)
+        .collect()
+}
+
+/// How the audit is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Entries that are kept, about; 0 keeps no audit.
+    pub length: u64,
+    /// Who we are.
+    pub instance: String,
+}
+
+/// The stream that what happens to a list is written to: in a cluster one in the list's slot.
+/// `None` where the list's name leaves no room for another key in its slot.
+#[must_use]
+pub fn key(redis: &LinkConfig, list: &str) -> Option<String> {
+    if redis.cluster.is_empty() {
+        return Some(KEY.to_owned());
+    }
+    beside(list, "audit")
+}
+
+/// What the moves off one list write down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trail {
+    /// The stream.
+    pub key: String,
+    /// Entries that are kept, about.
+    pub length: u64,
+    /// What every entry says: for the drain who moved, for an act also which and for whom.
+    pub kind: Kind,
+    /// The fields that go with it.
+    pub about: Entry,
+    /// The counters of the messages, to read their correlation ids.
+    pub fields: Fields,
+    /// Whether each message is told of, not only what is parked.
+    pub each: bool,
+}
+
+impl Trail {
+    /// The trail of a source's drain; `None` where no audit is kept.
+    #[must_use]
+    pub fn of_drain(
+        redis: &LinkConfig,
+        audit: &AuditConfig,
+        (name, list): (&str, &str),
+        fields: &Fields,
+    ) -> Option<Self> {
+        if audit.length == 0 {
+            return None;
+        }
+        let about = [
+            ("source", name),
+            ("list", list),
+            ("instance", &audit.instance),
+        ];
+        Some(Self {
+            key: key(redis, list)?,
+            length: audit.length,
+            kind: Kind::Commit,
+            about: about
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            fields: fields.clone(),
+            each: false,
+        })
+    }
+
+    /// What is to be written of a batch: its counts, and each message that is told of.
+    #[must_use]
+    pub fn entries(&self, transfers: &[Transfer]) -> Vec<Entry> {
+        let count = |disposition: fn(&Disposition) -> bool| {
+            let same = |transfer: &&Transfer| disposition(&transfer.disposition);
+            transfers.iter().filter(same).count()
+        };
+        let counts = [
+            ("replayed", count(|d| *d == Disposition::Replay)),
+            ("dead", count(|d| matches!(d, Disposition::Dead(_)))),
+            ("restored", count(|d| *d == Disposition::Restore)),
+            ("purged", count(|d| *d == Disposition::Purge)),
+        ];
+        let mut first = entry(self.kind, self.about.clone());
+        let counted = counts.into_iter().filter(|(_, count)| *count > 0);
+        first.extend(counted.map(|(name, count)| (name.to_owned(), count.to_string())));
+        let mut entries = vec![first];
+        let told: Vec<&Transfer> = transfers
+            .iter()
+            .filter(|transfer| self.each || matches!(transfer.disposition, Disposition::Dead(_)))
+            .collect();
+        for part in told.chunks(MESSAGES) {
+            let messages: Vec<Told> = part.iter().map(|transfer| self.told(transfer)).collect();
+            let text = serde_json::to_string(&messages).unwrap_or_default();
+            let about = self.about.iter().cloned();
+            let kind = if self.each { self.kind } else { Kind::Parked };
+            entries.push(entry(kind, about.chain([("messages".to_owned(), text)])));
+        }
+        entries
+    }
+
+    fn told(&self, transfer: &Transfer) -> Told {
+        let envelope = Envelope::read(&transfer.entry.0, &self.fields).ok();
+        let arriving = transfer.arriving();
+        let after = (transfer.disposition.place().is_some() && !transfer.edits.is_empty())
+            .then(|| digest(&arriving));
+        Told {
+            disposition: transfer.disposition.as_str(),
+            reason: transfer.disposition.reason(),
+            retries: envelope.as_ref().map(Envelope::retries),
+            digest: digest(&transfer.entry.0),
+            after,
+            correlation_id: envelope.and_then(|envelope| envelope.correlation_id()),
+        }
+    }
+}
+
+/// What an entry tells of one message.
+#[derive(Serialize)]
+struct Told {
+    disposition: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
+    /// How often it had failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<u64>,
+    digest: String,
+    /// The digest of what arrived, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<String>,
+}
+
+/// What a message is called by: the SHA-1 of its bytes in hexadecimal digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    sha1_smol::Sha1::from(bytes).hexdigest()
+}
+
+/// The arguments with which a script writes entries: of each how many names and values, and these.
+#[must_use]
+pub fn arguments(entries: &[Entry]) -> Vec<String> {
+    let mut arguments = vec![];
+    for entry in entries {
+        arguments.push((entry.len() * 2).to_string());
+        for (name, value) in entry {
+            arguments.extend([name.clone(), value.clone()]);
+        }
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dlq::{self, Reason};
+
+    fn trail() -> Trail {
+        Trail {
+            key: KEY.into(),
+            length: 10,
+            kind: Kind::Commit,
+            about: vec![("source".into(), "alerter".into())],
+            fields: Fields::alerter(),
+            each: false,
+        }
+    }
+
+    fn transfer(text: &str, disposition: Disposition) -> Transfer {
+        Transfer {
+            entry: dlq::Entry(text.as_bytes().to_vec()),
+            edits: vec![],
+            disposition,
+        }
+    }
+
+    #[test]
+    fn a_batch_is_told_by_its_counts_and_what_is_parked_by_digest_and_reason() {
+        let dead = Disposition::Dead(Reason::RetriesExhausted);
+        let told = trail().entries(&[
+            transfer(r#"{"secret":"payload"}"#, Disposition::Replay),
+            transfer(
+                r#"{"secret":"payload","_moog_retry_count":7,"_correlation_id":"c\u001b-1"}"#,
+                dead,
+            ),
+        ]);
+        let text: Vec<String> = told
+            .iter()
+            .map(|entry| {
+                let fields = entry.iter().map(|(name, value)| format!("{name}={value}"));
+                fields.collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "kind=commit source=alerter replayed=1 dead=1",
+                r#"kind=parked source=alerter messages=[{"disposition":"dead","reason":"retries_exhausted","retries":7,"digest":"73461f571bc2c2bbb9af8d87ca25cc1ad7d1bf07","correlation_id":"c-1"}]"#
+            ]
+        );
+    }
+
+    #[test]
+    fn entries_stay_small_however_many_are_parked() {
+        let dead = Disposition::Dead(Reason::Malformed);
+        let transfers: Vec<_> = (0..33).map(|i| transfer(&i.to_string(), dead)).collect();
+        let told = trail().entries(&transfers);
+        assert_eq!(told.len(), 1 + 3);
+        assert_eq!(arguments(&told)[0], "6");
+    }
+}
