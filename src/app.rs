@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Trail;
 use crate::background::{Died, Loops, Pulse, Thread};
 use crate::config::Config;
 use crate::config::sources::SourceConfig;
@@ -131,6 +132,8 @@ impl App {
         for source in config.sources {
             let redis = &config.redis;
             let lists = source.lists.clone();
+            let names = (source.name.as_str(), lists.source.as_str());
+            let trail = Trail::of_drain(redis, &config.audit, names, &source.fields);
             if let Some(way) = Queue::way(redis, &lists) {
                 tracing::info!(source = source.name, "redis cluster: {way}");
             }
@@ -143,7 +146,9 @@ impl App {
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
                 outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
-                queue: Queue::new(redis.clone(), lists).map_err(StartError::NoRoom)?,
+                queue: Queue::new(redis.clone(), lists)
+                    .map_err(StartError::NoRoom)?
+                    .with_trail(trail),
                 metrics: metrics.drain.of(&source.name),
                 health_metrics: metrics.health.clone(),
                 pulse: Pulse::new(patience),

@@ -163,18 +163,22 @@ impl Trail {
         let mut first = entry(self.kind, self.about.clone());
         let counted = counts.into_iter().filter(|(_, count)| *count > 0);
         first.extend(counted.map(|(name, count)| (name.to_owned(), count.to_string())));
-        let mut entries = vec![first];
         let told: Vec<&Transfer> = transfers
             .iter()
             .filter(|transfer| self.each || matches!(transfer.disposition, Disposition::Dead(_)))
             .collect();
-        for part in told.chunks(MESSAGES) {
+        let mut parts = told.chunks(MESSAGES).map(|part| {
             let messages: Vec<Told> = part.iter().map(|transfer| self.told(transfer)).collect();
             let text = serde_json::to_string(&messages).unwrap_or_default();
-            let about = self.about.iter().cloned();
-            let kind = if self.each { self.kind } else { Kind::Parked };
-            entries.push(entry(kind, about.chain([("messages".to_owned(), text)])));
+            ("messages".to_owned(), text)
+        });
+        if self.each {
+            first.extend(parts.next());
         }
+        let kind = if self.each { self.kind } else { Kind::Parked };
+        let about = || self.about.iter().cloned();
+        let mut entries = vec![first];
+        entries.extend(parts.map(|part| entry(kind, about().chain([part]))));
         entries
     }
 

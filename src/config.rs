@@ -13,6 +13,7 @@ pub mod variables;
 use std::ffi::OsString;
 use std::fmt;
 
+use crate::audit::AuditConfig;
 use crate::dlq::overflow::GuardedLists;
 use crate::guard::GuardConfig;
 use crate::health::probe::ProbeConfig;
@@ -20,7 +21,7 @@ use crate::link::LinkConfig;
 use crate::settings::Settings;
 use crate::telemetry::TelemetryConfig;
 use reader::Reader;
-use sections::FixedVars;
+use sections::{FixedVars, OperatorVars};
 use sources::SourceConfig;
 
 /// Everything the app needs, valid.
@@ -50,6 +51,8 @@ pub struct Config {
     pub stamp: bool,
     /// The backpressure guard, if it is switched on.
     pub guard: Option<GuardConfig>,
+    /// How the audit is kept.
+    pub audit: AuditConfig,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -114,6 +117,13 @@ impl Config {
         let (metrics_port, health_port) = reader.ports(vars);
         reader.cluster_lists(&redis, &sources);
 
+        let vars: OperatorVars = reader.section()?;
+        let length = vars.remediation_audit_length;
+        let audit = AuditConfig {
+            length: reader.take("REMEDIATION_AUDIT_LENGTH", length).0,
+            instance: telemetry.instance.clone(),
+        };
+
         let vars: FixedVars = reader.section()?;
         let guarded = GuardedLists {
             alert: others.alert_queue.clone(),
@@ -138,6 +148,7 @@ impl Config {
                 .0,
             batch_max_bytes: reader.take("REMEDIATION_BATCH_MAX_BYTES", max_bytes).0,
             stamp,
+            audit,
             probe,
             warnings: vec![],
             effective: vec![],

@@ -4,22 +4,49 @@
 //! list (`bring`), where a peek and a commit take it. Reading is bounded, and says how much it has
 //! seen. The API and the command line both speak to [`Operator`].
 
+mod acts;
+mod beside;
 pub mod error;
+pub mod filter;
+pub mod judge;
+pub mod letter;
+mod look;
+pub mod mover;
+mod plans;
+pub mod queues;
+mod runs;
+pub mod scan;
+pub mod store;
 pub mod wire;
 
-use tokio_util::sync::CancellationToken;
+use std::sync::{Arc, LazyLock};
 
+use tokio::sync::watch;
+
+use crate::audit::{self, AuditConfig, Entry, Kind, Trail};
 use crate::config::Config;
+use crate::dlq::redis::Script;
+use crate::drain::classify::Rules;
+use crate::link::cluster::slot;
+use crate::settings::Settings;
 pub use error::Error;
-use wire::{
-    ActOutcome, ActRequest, AuditPage, AuditRequest, Detail, EditOutcome, EditRequest, Filter,
-    ImportOutcome, Line, Original, Page, PageRequest, PauseRequest, PlanRequest, PlanView,
-    QueueDetail, QueueView, RunRequest, RunView, SettingRequest, SettingView, Status, Who,
-};
+use queues::Queue;
+use store::Store;
+use wire::{Action, DrainStatus, Line};
 
 /// Everything that an operator can ask for. Cheap to clone; all clones share the lines to Redis.
 #[derive(Clone, Debug)]
-pub struct Operator {}
+pub struct Operator {
+    store: Store,
+    queues: Arc<Vec<Queue>>,
+    audit: AuditConfig,
+    /// The settings that Redis does not override.
+    base: Arc<Settings>,
+    /// The settings in force.
+    settings: watch::Receiver<Settings>,
+    stamp: bool,
+    drains: Arc<Vec<watch::Receiver<DrainStatus>>>,
+}
 
 /// A part of an export: lines, and where to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,193 +61,121 @@ impl Operator {
     /// An operator who has not connected yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let _ = config;
-        todo!()
+        let (_, settings) = watch::channel(config.settings.clone());
+        Self {
+            store: Store::new(config.redis.clone()),
+            queues: Arc::new(queues::queues(
+                &config.redis,
+                &config.audit,
+                &config.sources,
+            )),
+            audit: config.audit.clone(),
+            base: Arc::new(config.settings.clone()),
+            settings,
+            stamp: config.stamp,
+            drains: Arc::default(),
+        }
     }
 
-    /// How things stand. It answers also while Redis is away.
-    pub async fn status(&self) -> Status {
-        todo!()
+    /// One beside running drains: it knows the settings in force, and how they stand.
+    #[must_use]
+    pub fn beside(
+        mut self,
+        settings: watch::Receiver<Settings>,
+        drains: Vec<watch::Receiver<DrainStatus>>,
+    ) -> Self {
+        self.settings = settings;
+        self.drains = Arc::new(drains);
+        self
     }
 
-    /// All queues.
-    pub async fn queues(&self) -> Result<Vec<QueueView>, Error> {
-        todo!()
+    fn named(&self, name: &str) -> Result<&Queue, Error> {
+        queues::named(&self.queues, name)
     }
 
-    /// One queue, with what is in it; looks at so many messages at most.
-    pub async fn queue(&self, queue: &str, scan: Option<u64>) -> Result<QueueDetail, Error> {
-        let _ = (queue, scan);
-        todo!()
+    /// The rules that hold for a queue now.
+    fn rules(&self, queue: &Queue) -> Rules {
+        let settings = queue.source.settings(&self.settings.borrow());
+        Rules {
+            max_poison_retries: settings.max_poison_retries,
+            stamp: self.stamp,
+            required_fields: queue.source.required_fields.clone(),
+            fields: queue.source.fields.clone(),
+        }
     }
 
-    /// Some messages.
-    pub async fn messages(
+    /// What a move off a queue writes down.
+    fn trail(&self, queue: &Queue, about: Entry, each: bool) -> Option<Trail> {
+        Some(Trail {
+            key: queue.keys.audit.clone()?,
+            length: self.audit.length,
+            kind: Kind::Act,
+            about,
+            fields: queue.source.fields.clone(),
+            each,
+        })
+    }
+
+    /// Does one thing to one key of a queue, and writes it down.
+    async fn deed(
         &self,
-        queue: &str,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page, Error> {
-        let _ = (queue, filter, page);
-        todo!()
-    }
-
-    /// One message, by its digest or the beginning of it (at least 8 digits).
-    pub async fn message(
-        &self,
-        queue: &str,
-        digest: &str,
-        at: Option<u64>,
-    ) -> Result<Detail, Error> {
-        let _ = (queue, digest, at);
-        todo!()
-    }
-
-    /// Some messages whole.
-    pub async fn export(
-        &self,
-        queue: &str,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<ExportPage, Error> {
-        let _ = (queue, filter, page);
-        todo!()
-    }
-
-    /// Pushes messages to the young end of a queue.
-    pub async fn import(
-        &self,
-        queue: &str,
-        lines: Vec<Line>,
-        who: &Who,
-    ) -> Result<ImportOutcome, Error> {
-        let _ = (queue, lines, who);
-        todo!()
-    }
-
-    /// Acts on some messages at once.
-    pub async fn act(
-        &self,
-        queue: &str,
-        request: &ActRequest,
-        who: &Who,
-    ) -> Result<ActOutcome, Error> {
-        let _ = (queue, request, who);
-        todo!()
-    }
-
-    /// Changes a message and replays it.
-    pub async fn edit(
-        &self,
-        queue: &str,
-        digest: &str,
-        request: &EditRequest,
-        who: &Who,
-    ) -> Result<EditOutcome, Error> {
-        let _ = (queue, digest, request, who);
-        todo!()
-    }
-
-    /// The bytes that an edit has replaced.
-    pub async fn original(&self, queue: &str, original: &str) -> Result<Original, Error> {
-        let _ = (queue, original);
-        todo!()
-    }
-
-    /// Counts what an action would do.
-    pub async fn plan(
-        &self,
-        queue: &str,
-        request: &PlanRequest,
-        who: &Who,
-    ) -> Result<PlanView, Error> {
-        let _ = (queue, request, who);
-        todo!()
-    }
-
-    /// Starts a run of a plan.
-    pub async fn start(&self, request: &RunRequest, who: &Who) -> Result<RunView, Error> {
-        let _ = (request, who);
-        todo!()
-    }
-
-    /// A run.
-    pub async fn run(&self, run: &str) -> Result<RunView, Error> {
-        let _ = run;
-        todo!()
-    }
-
-    /// The last runs of all queues, newest first.
-    pub async fn runs(&self) -> Result<Vec<RunView>, Error> {
-        todo!()
-    }
-
-    /// Ends a run after the batch in flight.
-    pub async fn cancel(&self, run: &str, who: &Who) -> Result<RunView, Error> {
-        let _ = (run, who);
-        todo!()
-    }
-
-    /// Works at a run, if nobody else does, until it ends; `seen` hears of its progress. Where no
-    /// daemon runs the command line does its own work.
-    pub async fn work_at(
-        &self,
-        run: &str,
-        mut seen: impl FnMut(&RunView) + Send,
-        cancel: &CancellationToken,
-    ) -> Result<RunView, Error> {
-        let _ = (run, &mut seen, cancel);
-        todo!()
-    }
-
-    /// Looks for runs that nobody works at, and works at them, until cancelled.
-    pub async fn work(self, cancel: CancellationToken) {
-        let _ = cancel;
-        todo!()
-    }
-
-    /// Pauses a source's drain.
-    pub async fn pause(
-        &self,
-        queue: &str,
-        request: &PauseRequest,
-        who: &Who,
-    ) -> Result<QueueView, Error> {
-        let _ = (queue, request, who);
-        todo!()
-    }
-
-    /// Ends a pause.
-    pub async fn resume(&self, queue: &str, who: &Who) -> Result<QueueView, Error> {
-        let _ = (queue, who);
-        todo!()
-    }
-
-    /// All dynamic settings.
-    pub async fn settings(&self) -> Result<Vec<SettingView>, Error> {
-        todo!()
-    }
-
-    /// Sets a dynamic setting.
-    pub async fn set(
-        &self,
+        queue: &Queue,
         key: &str,
-        request: &SettingRequest,
-        who: &Who,
-    ) -> Result<SettingView, Error> {
-        let _ = (key, request, who);
-        todo!()
-    }
-
-    /// Has a dynamic setting fall back.
-    pub async fn unset(&self, key: &str, who: &Who) -> Result<SettingView, Error> {
-        let _ = (key, who);
-        todo!()
-    }
-
-    /// What was done.
-    pub async fn audit(&self, request: &AuditRequest) -> Result<AuditPage, Error> {
-        let _ = request;
-        todo!()
+        (command, arguments): (&str, &[impl redis::ToRedisArgs]),
+        entry: &Entry,
+    ) -> Result<redis::Value, Error> {
+        let mut audit = queue.keys.audit.as_ref();
+        if let Some(stream) = audit
+            && !self.store.config().cluster.is_empty()
+            && slot(stream) != slot(key)
+        {
+            // No script sees both, so that it is written down before it is done.
+            let mut add = redis::cmd("XADD");
+            add.arg(stream)
+                .arg("MAXLEN")
+                .arg("~")
+                .arg(self.audit.length);
+            add.arg("*").arg(entry);
+            self.store.write::<()>(stream, &add).await?;
+            audit = None;
+        }
+        let owned = key.to_owned();
+        let keys: Vec<&String> = std::iter::once(&owned).chain(audit).collect();
+        let mut call = DEED.command(&keys);
+        call.arg(command).arg(arguments.len()).arg(arguments);
+        call.arg(self.audit.length);
+        if audit.is_some() {
+            call.arg(audit::arguments(std::slice::from_ref(entry)));
+        }
+        Ok(self.store.run(&DEED, key, &call).await?)
     }
 }
+
+impl Queue {
+    /// The list that an action moves to; nowhere for a purge or an export.
+    #[must_use]
+    pub fn destination(&self, action: Action) -> Option<&str> {
+        match action {
+            Action::Replay => Some(&self.lists.target),
+            Action::Bury | Action::Restore => Some(&self.lists.dead),
+            Action::Purge | Action::Export => None,
+        }
+    }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// 128 random bits in hexadecimal digits, which nobody can guess.
+fn random() -> String {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .expect("the system has random numbers");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+static DEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("operate/deed.lua")));

@@ -89,15 +89,19 @@ pub type MaxPerSecond = Whole<0, 1_000_000>;
 struct Key {
     name: &'static str,
     apply: fn(&mut Settings, &str) -> Result<(), String>,
+    /// The text that would set it as it is.
+    show: fn(&Settings) -> String,
 }
 
 const KEYS: [Key; 14] = [
     Key {
         name: "remediation_enabled",
+        show: |settings| settings.enabled.to_string(),
         apply: |settings, text| set(text, |Flag(on)| settings.enabled = on),
     },
     Key {
         name: "remediation_interval",
+        show: |settings| settings.interval.as_secs().to_string(),
         apply: |settings, text| {
             set::<Interval>(text, |value| {
                 settings.interval = Duration::from_secs(value.0);
@@ -106,22 +110,26 @@ const KEYS: [Key; 14] = [
     },
     Key {
         name: "remediation_batch_size",
+        show: |settings| settings.batch_size.to_string(),
         apply: |settings, text| set::<BatchSize>(text, |value| settings.batch_size = value.0),
     },
     Key {
         name: "max_poison_retries",
+        show: |settings| settings.max_poison_retries.to_string(),
         apply: |settings, text| {
             set::<MaxPoisonRetries>(text, |value| settings.max_poison_retries = value.0)
         },
     },
     Key {
         name: "remediation_batches_per_cycle",
+        show: |settings| settings.batches_per_cycle.to_string(),
         apply: |settings, text| {
             set::<BatchesPerCycle>(text, |value| settings.batches_per_cycle = value.0)
         },
     },
     Key {
         name: "remediation_batch_pause_ms",
+        show: |settings| settings.batch_pause.as_millis().to_string(),
         apply: |settings, text| {
             set::<BatchPause>(text, |value| {
                 settings.batch_pause = Duration::from_millis(value.0);
@@ -130,6 +138,14 @@ const KEYS: [Key; 14] = [
     },
     Key {
         name: "replay_pace",
+        show: |settings| {
+            if settings.adaptive {
+                "adaptive"
+            } else {
+                "fixed"
+            }
+            .into()
+        },
         apply: |settings, text| {
             if PaceName::parse(text.trim()) == Some(PaceName::Adaptive) && !settings.stamped {
                 return Err("fixed: adaptive needs REPLAY_STAMP=true".into());
@@ -141,10 +157,12 @@ const KEYS: [Key; 14] = [
     },
     Key {
         name: "replay_canary_size",
+        show: |settings| settings.canary_size.to_string(),
         apply: |settings, text| set::<CanarySize>(text, |value| settings.canary_size = value.0),
     },
     Key {
         name: "replay_observe_seconds",
+        show: |settings| settings.observe.as_secs().to_string(),
         apply: |settings, text| {
             set::<Observe>(text, |value| {
                 settings.observe = Duration::from_secs(value.0);
@@ -153,26 +171,31 @@ const KEYS: [Key; 14] = [
     },
     Key {
         name: "replay_max_bounce_ratio",
+        show: |settings| settings.max_bounce_ratio.to_string(),
         apply: |settings, text| set(text, |Ratio(ratio)| settings.max_bounce_ratio = ratio),
     },
     Key {
         name: "replay_target_max_depth",
+        show: |settings| settings.pace().target_max_depth.to_string(),
         apply: |settings, text| {
             set::<TargetMaxDepth>(text, |value| settings.target_max_depth = Some(value.0))
         },
     },
     Key {
         name: "replay_max_per_second",
+        show: |settings| settings.max_per_second.to_string(),
         apply: |settings, text| {
             set::<MaxPerSecond>(text, |value| settings.max_per_second = value.0)
         },
     },
     Key {
         name: "poison_guard_enabled",
+        show: |settings| settings.poison_guard.to_string(),
         apply: |settings, text| set(text, |Flag(on)| settings.poison_guard = on),
     },
     Key {
         name: "poison_max_ratio",
+        show: |settings| settings.poison_max_ratio.to_string(),
         apply: |settings, text| set(text, |Ratio(ratio)| settings.poison_max_ratio = ratio),
     },
 ];
@@ -184,6 +207,37 @@ fn set<T: Value>(text: &str, store: impl FnOnce(T)) -> Result<(), String> {
 /// The names of the dynamic keys, without their prefix.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|key| key.name)
+}
+
+/// A dynamic key with its prefix.
+#[must_use]
+pub fn full_key(key: &str) -> String {
+    format!("mutt:config:{key}")
+}
+
+/// Whether a text can be the value of a key.
+///
+/// # Errors
+/// What was expected.
+pub fn check(key: &str, text: &str, base: &Settings) -> Result<(), String> {
+    let Some(key) = KEYS.iter().find(|known| known.name == key) else {
+        return Err("one of the dynamic keys".into());
+    };
+    (key.apply)(&mut base.clone(), text)
+}
+
+/// What a value of a key must be.
+#[must_use]
+pub fn expected(key: &str, base: &Settings) -> String {
+    // No value is empty.
+    check(key, "", base).err().unwrap_or_default()
+}
+
+/// The text that counts for a key unless Redis holds another one.
+#[must_use]
+pub fn shown(key: &str, base: &Settings) -> String {
+    let found = KEYS.iter().find(|known| known.name == key);
+    found.map_or_else(String::new, |key| (key.show)(base))
 }
 
 /// A value that was not taken.

@@ -100,6 +100,11 @@ pub(super) struct SentinelVars {
 }
 
 #[derive(Deserialize)]
+pub(super) struct OperatorVars {
+    pub(super) remediation_audit_length: Field<Whole<0, 1_000_000>>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct PortVars {
     pub(super) metrics_port_remediation: Field<Port>,
     pub(super) health_port_remediation: Field<Port>,

@@ -191,6 +191,14 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Operator",
+        variables: &[var(
+            "REMEDIATION_AUDIT_LENGTH",
+            "10000",
+            "entries of the audit that are kept, about; 0 = keep no audit",
+        )],
+    },
+    Group {
         title: "Moogsoft",
         variables: &[
             var(

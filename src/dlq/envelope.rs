@@ -5,6 +5,7 @@
 //! is spliced into the original bytes.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -87,7 +88,19 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`Malformed`] says what is wrong with it; the bytes are never changed.
     pub fn read(bytes: &'a [u8], fields: &'a Fields) -> Result<Self, Malformed> {
-        let members = Members::read(bytes, fields)?;
+        Self::read_with(bytes, fields, &[])
+    }
+
+    /// As [`read`](Self::read), and keeps the values of these members as well.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(
+        bytes: &'a [u8],
+        fields: &'a Fields,
+        also: &[&str],
+    ) -> Result<Self, Malformed> {
+        let members = Members::read(bytes, fields, also)?;
         for reset in &fields.reset {
             members.count(reset)?;
         }
@@ -127,6 +140,12 @@ impl<'a> Envelope<'a> {
         self.members.names.iter().any(|known| known == name)
     }
 
+    /// The value of a member that was to be kept, as it is spelt; of several the last.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.members.last(name)
+    }
+
     /// `_correlation_id` for people, shortened and free of control characters; never a key.
     #[must_use]
     pub fn correlation_id(&self) -> Option<String> {
@@ -157,6 +176,18 @@ impl<'a> Envelope<'a> {
         edits
     }
 
+    /// What gives a parked message another life: all counts that matter become 0.
+    #[must_use]
+    pub fn restore_stamp(&self) -> Vec<Edit> {
+        let counters: BTreeSet<&String> = self.fields.counters().collect();
+        let mut edits = vec![];
+        for counter in counters {
+            edits.extend(self.members.replace(counter, "0"));
+        }
+        edits.sort_unstable_by_key(|edit| edit.range.start);
+        edits
+    }
+
     /// What turns the message into one that is parked: why, and when, in Unix seconds.
     #[must_use]
     pub fn dead_stamp(&self, reason: &str, now: i64) -> Vec<Edit> {
@@ -178,7 +209,7 @@ pub fn shed_stamp(bytes: &[u8], depth: u64, limit: u64) -> Vec<Edit> {
         poison: vec![],
         reset: vec![],
     };
-    Members::read(bytes, &no_counters).map_or_else(
+    Members::read(bytes, &no_counters, &[]).map_or_else(
         |_| vec![],
         |members| members.set([(SHEDDING_REASON, reason)]),
     )
@@ -215,11 +246,11 @@ const LOOKED_AT: [&str; 7] = [
 
 impl<'a> Members<'a> {
     /// The members of a JSON object, whatever their values.
-    fn read(bytes: &'a [u8], fields: &Fields) -> Result<Self, Malformed> {
+    fn read(bytes: &'a [u8], fields: &Fields, also: &[&str]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotAnObject)?;
         let mut json = serde_json::Deserializer::from_str(text);
         let mut members = json
-            .deserialize_map(MembersVisitor(fields))
+            .deserialize_map(MembersVisitor(fields, also))
             .map_err(|_| Malformed::NotAnObject)?;
         json.end().map_err(|_| Malformed::NotAnObject)?;
         members.locate(text);
@@ -289,7 +320,7 @@ impl<'a> Members<'a> {
     }
 }
 
-struct MembersVisitor<'f>(&'f Fields);
+struct MembersVisitor<'f>(&'f Fields, &'f [&'f str]);
 
 impl<'de> Visitor<'de> for MembersVisitor<'_> {
     type Value = Members<'de>;
@@ -306,7 +337,10 @@ impl<'de> Visitor<'de> for MembersVisitor<'_> {
         };
         // The key is compared decoded: "_retry\u005fcount" is the same member to every reader.
         while let Some(Key(key)) = map.next_key()? {
-            if LOOKED_AT.contains(&&*key) || self.0.counters().any(|name| *name == key) {
+            if LOOKED_AT.contains(&&*key)
+                || self.0.counters().any(|name| *name == key)
+                || self.1.contains(&&*key)
+            {
                 members.known.push(Member {
                     name: members.names.len(),
                     raw: map.next_value::<&RawValue>()?.get(),

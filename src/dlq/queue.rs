@@ -38,6 +38,14 @@ impl Queue {
         }
     }
 
+    /// Has the next commits written down in another way.
+    pub fn retell(&mut self, trail: Option<Trail>) {
+        match self {
+            Self::Together(queue) => queue.retell(trail),
+            Self::Spread(queue) => queue.retell(trail),
+        }
+    }
+
     /// In which way messages move in a cluster, and why; for the log.
     #[must_use]
     pub fn way(config: &LinkConfig, lists: &Lists) -> Option<String> {

@@ -34,7 +34,6 @@ pub struct Lists {
     pub dead: String,
 }
 
-
 impl ToRedisArgs for Transfer {
     /// The bytes that arrive at the destination.
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
@@ -117,6 +116,11 @@ impl Queue {
     pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
         self.trail = trail;
         self
+    }
+
+    /// Has the next commits written down in another way.
+    pub fn retell(&mut self, trail: Option<Trail>) {
+        self.trail = trail;
     }
 
     /// A queue that is only read.
@@ -532,7 +536,9 @@ impl Queue {
     /// What the audit is to be told; nothing of nothing.
     fn told(&self, transfers: &[Transfer]) -> Vec<String> {
         let trail = self.trail.as_ref().filter(|_| !transfers.is_empty());
-        trail.map_or_else(Vec::new, |trail| audit::arguments(&trail.entries(transfers)))
+        trail.map_or_else(Vec::new, |trail| {
+            audit::arguments(&trail.entries(transfers))
+        })
     }
 
     async fn check_loadable(&mut self) -> Result<(), link::Error> {
@@ -741,18 +747,18 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("com
 
 /// A script, called by its digest, sent whole only when the server does not know it.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     source: &'static str,
     digest: String,
 }
 
 impl Script {
-    pub(super) fn new(source: &'static str) -> Self {
+    pub(crate) fn new(source: &'static str) -> Self {
         let digest = redis::Script::new(source).get_hash().to_owned();
         Self { source, digest }
     }
 
-    pub(super) fn command(&self, keys: &[&String]) -> Cmd {
+    pub(crate) fn command(&self, keys: &[&String]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.digest).arg(keys.len()).arg(keys);
         command
@@ -766,7 +772,7 @@ impl Script {
 
     /// Calls the script. A server that does not know it has not run it, so that loading it and
     /// calling again is no repetition.
-    pub(super) async fn call<T: FromRedisValue>(
+    pub(crate) async fn call<T: FromRedisValue>(
         &self,
         link: &mut Link,
         command: &Cmd,

@@ -21,7 +21,9 @@ use redis::{Cmd, Value};
 use serde::{Deserialize, Serialize};
 
 use super::redis::{Limits, Lists, Queue as OneSlot, Script, check_loadable};
-use super::{Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Reason as Why, Transfer};
+use super::{
+    Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Reason as Why, Transfer,
+};
 use crate::audit::{self, Trail};
 use crate::link::cluster::{beside, slot};
 use crate::link::{self, Link, LinkConfig, Reason, Wait};
@@ -150,6 +152,11 @@ impl Queue {
     pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
         self.trail = trail;
         self
+    }
+
+    /// Has the next commits written down in another way.
+    pub fn retell(&mut self, trail: Option<Trail>) {
+        self.trail = trail;
     }
 
     /// The source, its sequence, and the audit if one is kept.
@@ -318,7 +325,9 @@ impl Queue {
     /// What the audit is to be told of a batch.
     fn told(&self, transfers: &[Transfer]) -> Vec<String> {
         let trail = self.trail.as_ref();
-        trail.map_or_else(Vec::new, |trail| audit::arguments(&trail.entries(transfers)))
+        trail.map_or_else(Vec::new, |trail| {
+            audit::arguments(&trail.entries(transfers))
+        })
     }
 
     /// What the audit is to be told of a batch that somebody else may have begun: the counts only.

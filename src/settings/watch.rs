@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Overlay, Settings, keys};
+use super::{Overlay, Settings, full_key, keys};
 use crate::link::{Error, LinkConfig, Links, Reason};
 use crate::metrics::SettingsMetrics;
 
-const PREFIX: &str = "mutt:config:";
-const CHANNEL: &str = "mutt:config:updates";
+/// A change is told here, with the key as payload.
+pub const CHANNEL: &str = "mutt:config:updates";
 /// A plain SET is to take effect within 5 s; this leaves two for a slow answer.
 const PERIOD: Duration = Duration::from_secs(3);
 /// Pause before a lost subscription is made again.
@@ -144,7 +144,7 @@ async fn read(links: &mut Links) -> Result<Vec<Option<String>>, Error> {
         // Bytes, because a value that is no text must be refused and not end the reading. The same
         // goes for a key that is no string.
         let mut get = redis::cmd("GET");
-        let key = format!("{PREFIX}{key}");
+        let key = full_key(key);
         get.arg(&key);
         found.push(match links.to(&key).call::<Option<Vec<u8>>>(&get).await {
             Ok(value) => value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),

@@ -21,6 +21,7 @@ mod gates;
 mod guard;
 mod http;
 mod moogsoft;
+mod operate;
 mod sentinel;
 mod settings;
 mod shutdown;

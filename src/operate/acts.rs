@@ -1,0 +1,342 @@
+//! Acts on messages that are named one by one: replay, bury, restore, purge, edit; and imports.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::judge::{Task, Verdict, act, replaced};
+use super::look::line;
+use super::mover::{Chosen, Moved, Mover};
+use super::plans::allowed;
+use super::queues::Queue;
+use super::wire::{
+    ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line,
+    Original, Who,
+};
+use super::{Error, Operator, now};
+use crate::audit::{self, Kind, digest, entry};
+use crate::dlq::envelope::Envelope;
+
+/// Messages of one act, at most.
+const MOST: usize = 100;
+/// Messages of one import, at most, and bytes of one of them.
+const LINES: usize = 1_000;
+const LINE_BYTES: usize = 8 * 1024 * 1024;
+/// Tries of an act while others are at work on the queue.
+const TRIES: u32 = 5;
+/// Bodies that are kept of edited messages, about.
+const ORIGINALS: u64 = 1_000;
+
+impl Operator {
+    /// Acts on some messages at once.
+    ///
+    /// # Errors
+    /// [`Error`] says which.
+    pub async fn act(
+        &self,
+        queue: &str,
+        request: &ActRequest,
+        who: &Who,
+    ) -> Result<ActOutcome, Error> {
+        let queue = self.named(queue)?;
+        let action = request.action;
+        allowed(action, queue)?;
+        if action == Action::Export {
+            return Err(Error::NotHere("an export is read, not acted".into()));
+        }
+        let count = request.messages.len();
+        if count == 0 || count > MOST {
+            let expected = format!("1 to {MOST} messages");
+            return Err(Error::invalid("messages", &count.to_string(), expected));
+        }
+        let rules = self.rules(queue);
+        let nothing = Filter::default();
+        let task = Task {
+            action,
+            filter: &nothing,
+            role: queue.role,
+            rules: &rules,
+            force: request.force,
+        };
+        let depth_before = self.store.depth(&queue.lists.source).await?;
+        let mut outcome = ActOutcome {
+            wanted: count as u64,
+            moved: 0,
+            missing: vec![],
+            left: BTreeMap::new(),
+            depth_before,
+            depth_after: depth_before,
+            summary: String::new(),
+        };
+        // How often each is meant, and where it was seen.
+        let mut wanted: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
+        for named in &request.messages {
+            let (times, at) = wanted.entry(&named.digest).or_insert((0, named.at));
+            *times += 1;
+            *at = at.or(named.at);
+        }
+        let mut mover = self.mover(queue, action.as_str(), who, &[])?;
+        for (digest, (times, at)) in wanted {
+            for _ in 0..times {
+                match self.take(queue, digest, at, &task, &mut mover).await? {
+                    Taken::Moved => outcome.moved += 1,
+                    Taken::Left(why) => *outcome.left.entry(why.into()).or_default() += 1,
+                    Taken::Missing => outcome.missing.push(digest.to_owned()),
+                }
+            }
+        }
+        outcome.depth_after = self.store.depth(&queue.lists.source).await?;
+        outcome.summary = summary(&outcome);
+        if outcome.moved == 0 {
+            // The steps that move write down what they do; nothing is worth a line as well.
+            let fields = [
+                ("act", action.as_str()),
+                ("queue", &queue.name),
+                ("who", &who.name),
+                ("from", &who.from),
+                ("outcome", &outcome.summary),
+                ("instance", &self.audit.instance),
+            ];
+            self.note(queue, &entry(Kind::Act, fields)).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Moves one message, wherever it lies.
+    async fn take(
+        &self,
+        queue: &Queue,
+        digest: &str,
+        at: Option<u64>,
+        task: &Task<'_>,
+        mover: &mut Mover,
+    ) -> Result<Taken, Error> {
+        for _ in 0..TRIES {
+            let found = match self.find(queue, digest, at).await {
+                Err(Error::NotFound { .. }) => return Ok(Taken::Missing),
+                found => found?,
+            };
+            let transfer = match act(&found.bytes, task, now()) {
+                Verdict::Move(transfer) => transfer,
+                Verdict::Leave(why) => return Ok(Taken::Left(why)),
+                Verdict::NotMeant => return Ok(Taken::Missing),
+            };
+            let at = found.at.first().copied().unwrap_or(0);
+            if mover.take(&[Chosen { at, transfer }]).await? == Moved::Some(1) {
+                return Ok(Taken::Moved);
+            }
+        }
+        Ok(Taken::Left("others changed the queue each time"))
+    }
+
+    /// Changes a message and replays it; its old bytes are kept.
+    ///
+    /// # Errors
+    /// [`Error`] says which.
+    pub async fn edit(
+        &self,
+        queue: &str,
+        digest_: &str,
+        request: &EditRequest,
+        who: &Who,
+    ) -> Result<EditOutcome, Error> {
+        let queue = self.named(queue)?;
+        let rules = self.rules(queue);
+        let new = request.body.trim();
+        let envelope = Envelope::read(new.as_bytes(), &rules.fields).map_err(|error| {
+            Error::invalid("body", new, format!("a JSON object; it is {error}"))
+        })?;
+        let missing = |name: &&String| !envelope.has(name);
+        if let Some(name) = rules.required_fields.iter().find(missing) {
+            let expected = format!("a JSON object with the member {name}");
+            return Err(Error::invalid("body", new, expected));
+        }
+        let found = self.find(queue, digest_, request.at).await?;
+        let old = digest(&found.bytes);
+        let transfer = replaced(&found.bytes, new, &rules, now());
+        let after = digest(&transfer.arriving());
+        let original = self.keep(queue, &old, &found.bytes).await?;
+        let more = [("original", original.as_str()), ("after", &after)];
+        let mut mover = self.mover(queue, "edit", who, &more)?;
+        let mut at = found.at.first().copied().unwrap_or(0);
+        let mut moved = false;
+        for _ in 0..TRIES {
+            let transfer = transfer.clone();
+            if mover.take(&[Chosen { at, transfer }]).await? == Moved::Some(1) {
+                moved = true;
+                break;
+            }
+            match self.find(queue, &old, Some(at)).await {
+                Err(Error::NotFound { .. }) => break,
+                found => at = found?.at.first().copied().unwrap_or(0),
+            }
+        }
+        let summary = if moved {
+            format!("replayed to {} as {after}", queue.lists.target)
+        } else {
+            "moved 0 of 1: it was gone, or others were at work there".into()
+        };
+        Ok(EditOutcome {
+            moved,
+            digest: old,
+            after,
+            original,
+            summary,
+        })
+    }
+
+    /// Keeps bytes that an edit is about to replace.
+    async fn keep(&self, queue: &Queue, digest: &str, bytes: &[u8]) -> Result<String, Error> {
+        let key = &queue.keys.originals;
+        let mut add = redis::cmd("XADD");
+        add.arg(key).arg("MAXLEN").arg("~").arg(ORIGINALS).arg("*");
+        add.arg("digest").arg(digest).arg("body").arg(bytes);
+        Ok(self.store.write(key, &add).await?)
+    }
+
+    /// The bytes that an edit has replaced.
+    ///
+    /// # Errors
+    /// [`Error`] says which.
+    pub async fn original(&self, queue: &str, original: &str) -> Result<Original, Error> {
+        let queue = self.named(queue)?;
+        let unknown = || Error::not_found("original", original);
+        let sound = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        if original.is_empty() || original.len() > 42 || !original.bytes().all(sound) {
+            return Err(unknown());
+        }
+        let key = &queue.keys.originals;
+        let mut range = redis::cmd("XRANGE");
+        range.arg(key).arg(original).arg(original);
+        let found: Vec<(String, Vec<(String, Vec<u8>)>)> = self.store.read(key, &range).await?;
+        let fields = found.into_iter().next().ok_or_else(unknown)?.1;
+        let body = fields.into_iter().find(|(name, _)| name == "body");
+        let bytes = body.ok_or_else(unknown)?.1;
+        let Line { body, base64, .. } = line(&bytes);
+        Ok(Original {
+            original: original.to_owned(),
+            digest: digest(&bytes),
+            body: body.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned()),
+            base64,
+        })
+    }
+
+    /// Pushes messages to the young end of a queue, all or none.
+    ///
+    /// # Errors
+    /// [`Error`] says which.
+    pub async fn import(
+        &self,
+        queue: &str,
+        lines: Vec<Line>,
+        who: &Who,
+    ) -> Result<ImportOutcome, Error> {
+        let queue = self.named(queue)?;
+        if lines.is_empty() || lines.len() > LINES {
+            let expected = format!("1 to {LINES} lines");
+            return Err(Error::invalid("lines", &lines.len().to_string(), expected));
+        }
+        let bodies = lines.into_iter().zip(1..).map(bytes_of);
+        let bodies: Vec<Vec<u8>> = bodies.collect::<Result<_, _>>()?;
+        let count = bodies.len().to_string();
+        let fields = [
+            ("act", "import"),
+            ("queue", queue.name.as_str()),
+            ("list", &queue.lists.source),
+            ("who", &who.name),
+            ("from", &who.from),
+            ("imported", &count),
+            ("instance", &self.audit.instance),
+        ];
+        let list = &queue.lists.source;
+        let depth = self
+            .deed(queue, list, ("LPUSH", &bodies), &entry(Kind::Act, fields))
+            .await?;
+        let redis::Value::Int(depth) = depth else {
+            return Err(Error::NotHere("unexpected answer to an import".into()));
+        };
+        Ok(ImportOutcome {
+            imported: bodies.len() as u64,
+            depth_after: depth.cast_unsigned(),
+        })
+    }
+
+    /// A mover for an act, which says in the audit what it does with each message.
+    fn mover(
+        &self,
+        queue: &Queue,
+        act: &str,
+        who: &Who,
+        more: &[(&str, &str)],
+    ) -> Result<Mover, Error> {
+        let about = [
+            ("act", act),
+            ("queue", &queue.name),
+            ("list", &queue.lists.source),
+            ("who", &who.name),
+            ("from", &who.from),
+            ("instance", &self.audit.instance),
+        ];
+        let about = about.iter().chain(more);
+        let about = about.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let trail = self.trail(queue, about.collect(), true);
+        Mover::new(&self.store, queue, trail)
+    }
+
+    /// Writes something down that changed nothing.
+    pub(super) async fn note(&self, queue: &Queue, entry: &audit::Entry) -> Result<(), Error> {
+        let Some(stream) = &queue.keys.audit else {
+            return Ok(());
+        };
+        let mut add = redis::cmd("XADD");
+        add.arg(stream)
+            .arg("MAXLEN")
+            .arg("~")
+            .arg(self.audit.length);
+        add.arg("*").arg(entry);
+        self.store.write::<()>(stream, &add).await?;
+        Ok(())
+    }
+}
+
+/// What became of one message of an act.
+enum Taken {
+    Moved,
+    Left(&'static str),
+    Missing,
+}
+
+fn bytes_of((line, number): (Line, u64)) -> Result<Vec<u8>, Error> {
+    let bad = |expected: &str| {
+        let expected = format!("{expected}; nothing was imported");
+        Error::invalid("lines", &format!("line {number}"), expected)
+    };
+    let bytes = match (line.body, line.base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(text)) => STANDARD
+            .decode(text)
+            .map_err(|_| bad("base64 that can be decoded"))?,
+        _ => return Err(bad("either body or base64")),
+    };
+    if bytes.len() > LINE_BYTES {
+        return Err(bad("at most 8 MiB"));
+    }
+    if line.digest.is_some_and(|wanted| wanted != digest(&bytes)) {
+        return Err(bad("bytes that have its digest"));
+    }
+    Ok(bytes)
+}
+
+/// What became of an act, as a sentence.
+fn summary(outcome: &ActOutcome) -> String {
+    let ActOutcome { moved, wanted, .. } = outcome;
+    let mut text = format!("moved {moved} of {wanted}");
+    if !outcome.missing.is_empty() {
+        text.push_str(&format!("; {} not found", outcome.missing.len()));
+    }
+    for (why, count) in &outcome.left {
+        text.push_str(&format!("; {count} left: {why}"));
+    }
+    text
+}

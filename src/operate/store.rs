@@ -1,0 +1,218 @@
+//! Speaks Redis for the operator: reads lists in bounded steps, and keeps what is beside them.
+//! Decides nothing, and moves nothing.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Pipeline};
+
+use crate::dlq::redis::Script;
+use crate::link::{self, LinkConfig, Links, Reason};
+
+/// Lines that are kept for the next request.
+const SPARE: usize = 8;
+
+/// Lines to Redis that requests take turns with.
+#[derive(Clone, Debug)]
+pub struct Store {
+    config: LinkConfig,
+    spare: Arc<Mutex<Vec<Links>>>,
+}
+
+/// What was read of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// Entries in the list.
+    pub depth: u64,
+    /// The entries, in the order in which they were asked for.
+    pub entries: Vec<Vec<u8>>,
+}
+
+/// From which end places are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The right one.
+    Oldest,
+    /// The left one.
+    Newest,
+}
+
+impl Store {
+    /// No line yet.
+    #[must_use]
+    pub fn new(config: LinkConfig) -> Self {
+        Self {
+            config,
+            spare: Arc::default(),
+        }
+    }
+
+    /// How to connect, for what needs lines of its own.
+    #[must_use]
+    pub fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    fn take(&self) -> Links {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = spare.pop();
+        line.unwrap_or_else(|| Links::new(self.config.clone()))
+    }
+
+    fn give_back(&self, links: Links) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(links);
+        }
+    }
+
+    /// Sends one command to where the key is. A line that has gone stale since the last request
+    /// is made anew once: what only reads may be asked twice.
+    pub(super) async fn read<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, link::Error> {
+        let mut links = self.take();
+        let mut answer = links.to(key).call(command).await;
+        if answer.as_ref().is_err_and(is_stale) {
+            answer = links.to(key).call(command).await;
+        }
+        self.give_back(links);
+        answer
+    }
+
+    /// Sends one command that writes, once, over a line that has just answered.
+    pub(super) async fn write<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, link::Error> {
+        let mut links = self.awake(key).await?;
+        let answer = links.to(key).call(command).await;
+        self.give_back(links);
+        answer
+    }
+
+    /// Runs a script, once, over a line that has just answered.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<T, link::Error> {
+        let mut links = self.awake(key).await?;
+        let answer = script.call(links.to(key), command).await;
+        self.give_back(links);
+        answer
+    }
+
+    async fn awake(&self, key: &str) -> Result<Links, link::Error> {
+        let mut links = self.take();
+        let ping = redis::cmd("PING");
+        let mut answer = links.to(key).call::<()>(&ping).await;
+        if answer.as_ref().is_err_and(is_stale) {
+            answer = links.to(key).call(&ping).await;
+        }
+        match answer {
+            Err(error) if error.reason != Reason::NoPermission => Err(error),
+            _ => Ok(links),
+        }
+    }
+
+    /// The length of a list.
+    ///
+    /// # Errors
+    /// The connection, or a key of another type.
+    pub async fn depth(&self, list: &str) -> Result<u64, link::Error> {
+        self.read(list, redis::cmd("LLEN").arg(list)).await
+    }
+
+    /// So many entries from this place on, counted from that end.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth).
+    pub async fn stretch(
+        &self,
+        list: &str,
+        end: End,
+        from: u64,
+        count: u64,
+    ) -> Result<Stretch, link::Error> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("LLEN").arg(list);
+        let range = pipeline.cmd("LRANGE").arg(list);
+        let last = from + count;
+        match end {
+            End::Oldest => range.arg(format!("-{last}")).arg(format!("-{}", from + 1)),
+            End::Newest => range.arg(from).arg(last.saturating_sub(1)),
+        };
+        let mut links = self.take();
+        let mut answer = links.to(list).call_all(&pipeline).await;
+        if answer.as_ref().is_err_and(is_stale) {
+            answer = links.to(list).call_all(&pipeline).await;
+        }
+        self.give_back(links);
+        let (depth, mut entries): (u64, Vec<Vec<u8>>) = answer?;
+        if end == End::Oldest {
+            // More may have been asked for than there are.
+            let there = usize::try_from(depth.saturating_sub(from)).unwrap_or(usize::MAX);
+            entries.reverse();
+            entries.truncate(there);
+        }
+        Ok(Stretch { depth, entries })
+    }
+
+    /// Moves so many of the oldest entries to the young end, one by one, in their order.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth); some may have been moved then, and none is lost.
+    pub async fn rotate(&self, list: &str, count: u64) -> Result<(), link::Error> {
+        let mut links = self.awake(list).await?;
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(ROTATED);
+            let mut pipeline = Pipeline::with_capacity(1);
+            for _ in 0..some {
+                let turn = pipeline.cmd("LMOVE").arg(list).arg(list);
+                turn.arg("RIGHT").arg("LEFT").ignore();
+            }
+            links.to(list).call_all::<()>(&pipeline).await?;
+            left -= some;
+        }
+        self.give_back(links);
+        Ok(())
+    }
+
+    /// Brings entries to the old end, in rising order of their places; false if one is not where
+    /// it was said to be.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth); nothing is lost.
+    pub async fn bring(&self, list: &str, entries: &[(u64, String)]) -> Result<bool, link::Error> {
+        let list = list.to_owned();
+        let mut command = BRING.command(&[&list]);
+        for (at, digest) in entries {
+            command.arg(at).arg(digest);
+        }
+        let brought: i64 = self.run(&BRING, &list, &command).await?;
+        Ok(brought == 1)
+    }
+}
+
+/// The line may have gone stale since the last request.
+fn is_stale(error: &link::Error) -> bool {
+    !error.is_answer() && error.reason != Reason::Timeout
+}
+
+/// Entries that are moved to the young end with one pipeline. Each is a command of its own, so that
+/// others get their turn in between.
+const ROTATED: u64 = 500;
+
+/// Milliseconds, for Redis.
+#[must_use]
+pub(super) fn milliseconds(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+static BRING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("bring.lua")));
