@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::sources::SourceConfig;
 use crate::dlq::ahead::{Ahead, AheadConfig};
 use crate::dlq::arrivals::Arrivals;
+use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
@@ -146,6 +147,7 @@ impl App {
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
                 outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
+                latch: Latch::new(redis.clone(), &lists.source),
                 queue: Queue::new(redis.clone(), lists)
                     .map_err(StartError::NoRoom)?
                     .with_trail(trail),
@@ -273,13 +275,13 @@ fn outlook(
 ) -> Outlook {
     let ahead = AheadConfig {
         target: source.lists.target.clone(),
-        alert_queue: alert_queue.to_owned(),
+        alert_queue: source.backpressure.then(|| alert_queue.to_owned()),
     };
     Outlook::new(
         Ahead::new(redis.clone(), ahead),
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
         source.lists.target == alert_queue,
-        deferred,
+        source.backpressure.then_some(deferred),
     )
 }
 

@@ -21,6 +21,8 @@ pub struct Again {
     pub place: usize,
     /// When it was replayed last, in Unix seconds.
     pub at: i64,
+    /// Should it come back once more, it is parked.
+    pub last: bool,
 }
 
 impl Plan {
@@ -59,7 +61,8 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
             match disposition {
                 Disposition::Replay => {
                     let place = plan.transfers.len();
-                    let again = replayed_at.map(|at| Again { place, at });
+                    let last = ours.saturating_add(1) >= rules.max_poison_retries;
+                    let again = replayed_at.map(|at| Again { place, at, last });
                     plan.again.extend(again);
                 }
                 Disposition::Dead(Reason::RetriesExhausted) if ours >= rules.max_poison_retries => {
