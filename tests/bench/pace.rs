@@ -49,8 +49,8 @@ async fn main() {
     let letters = argument("--letters").unwrap_or(20_000);
     let capacity = argument("--alerter").unwrap_or(500);
     let outage = argument("--outage").unwrap_or(20);
-    let rounds = argument("--rounds").unwrap_or(5);
-    let many = argument("--many").unwrap_or(300_000);
+    let rounds = argument("--rounds").unwrap_or(3);
+    let many = argument("--many").unwrap_or(200_000);
     if letters > 0 {
         after_an_outage(letters, capacity, outage).await;
     }
