@@ -29,6 +29,7 @@ use crate::http::{self, BindError, HealthState};
 use crate::metrics::Metrics;
 use crate::operate::Operator;
 use crate::operate::queues::Keys;
+use crate::retain::{self, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -86,6 +87,7 @@ pub struct App {
     /// Where refused settings are told.
     refusals: (Journal, Option<String>),
     operator: Operator,
+    retain: RetainConfig,
     metrics: Metrics,
 }
 
@@ -175,6 +177,9 @@ impl App {
         let first = &config.sources[0].lists.source;
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
         let operator = Operator::new(&config).beside(following, boards.collect());
+        for queue in operator.dead_lists() {
+            metrics.retain.list(&queue.name);
+        }
         Ok(Self {
             front,
             health,
@@ -189,6 +194,7 @@ impl App {
             scribe,
             refusals: (journal, audit::key(&config.redis, first)),
             operator,
+            retain: config.retain,
             metrics,
         })
     }
@@ -238,6 +244,13 @@ impl App {
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
         loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
+        let retain = retain::run(
+            self.retain,
+            self.operator.clone(),
+            self.metrics.retain.clone(),
+            shutdown.clone(),
+        );
+        loops.spawn("retain", retain);
         loops.spawn("runs", self.operator.work(shutdown.clone()));
         loops.spawn(
             "survey",

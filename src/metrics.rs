@@ -5,6 +5,7 @@
 
 mod guard;
 mod rate;
+mod retain;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ use crate::link;
 
 pub use guard::GuardMetrics;
 use rate::ReplayRate;
+pub use retain::RetainMetrics;
 
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
@@ -44,6 +46,8 @@ pub struct Metrics {
     pub settings: SettingsMetrics,
     /// The backpressure guard.
     pub guard: GuardMetrics,
+    /// The dead lists' bounds.
+    pub retain: RetainMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -114,6 +118,7 @@ impl Metrics {
             survey: SurveyMetrics::new(&new)?,
             settings: SettingsMetrics::new(&new)?,
             guard: GuardMetrics::new(&new)?,
+            retain: RetainMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(
