@@ -34,7 +34,7 @@ use classify::Rules;
 use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
-use plan::{Again, Plan, conserves};
+use plan::{Plan, conserves};
 use report::{Ended, Report};
 use systemic::Systemic;
 use tell::Trouble;
@@ -347,7 +347,7 @@ impl Drain {
         let limits = self.limits(count.min(progress.remaining));
         let (mut plan, depth) = self.peek(limits, &rules, view.second).await?;
         progress.remaining = progress.remaining.min(depth);
-        match self.first_too_soon(&plan, &view, settings) {
+        match self.first_too_soon(&plan, depth, &view, settings) {
             Some(0) => return Ok(Some(waiting(report))),
             Some(sooner) => {
                 let limits = Limits {
@@ -438,12 +438,16 @@ impl Drain {
     }
 
     /// The place of the first message that may not be replayed again yet.
-    fn first_too_soon(&self, plan: &Plan, view: &View, settings: &Settings) -> Option<u64> {
+    fn first_too_soon(
+        &self,
+        plan: &Plan,
+        depth: u64,
+        view: &View,
+        settings: &Settings,
+    ) -> Option<u64> {
         let memory = self.learnt.pace.as_ref()?;
-        let rules = settings.pace();
-        let too_soon = |again: &&Again| memory.too_soon(again.at, view.second, &rules);
-        let first = plan.again.iter().find(too_soon)?;
-        Some(first.place as u64)
+        let first = memory.first_too_soon(&plan.again, depth, view.second, &settings.pace());
+        first.map(|place| place as u64)
     }
 
     /// When those of a batch were replayed last that are due to be parked for it, and did not fail

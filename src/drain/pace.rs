@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::gate::{Gate, Shut};
+use super::plan::Again;
 
 /// The first pause after a failed trial; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,6 +40,8 @@ const AHEAD: u64 = 2;
 const AHEAD_PART: u64 = 10;
 /// Good times longer ago that are remembered.
 const TIMES: usize = 32;
+/// In a queue of few messages that all fail one waits so many times as long before its last replay.
+const LAST_REPLAY: i64 = 3;
 /// Seconds with replays that are remembered.
 const SECONDS: usize = 600;
 /// So many of them are judged together.
@@ -274,13 +277,45 @@ impl Memory {
         (second - latest < STALE).then(|| self.ratio_until(latest))
     }
 
-    /// Whether a message that was replayed in that second has to wait before it is replayed again:
-    /// nothing is known of the pipeline yet, and it has just failed.
+    /// The place of the first of these that may not be replayed again yet, with so many messages in
+    /// the source: nothing is known of the pipeline, and it has just failed.
+    ///
+    /// A queue that is no longer than a canary would use up all of its replays within minutes. So
+    /// after a failed trial its messages go one by one, an interval apart, and each waits for longer
+    /// before its last replay.
     #[must_use]
-    pub fn too_soon(&self, replayed_at: i64, second: i64, rules: &PaceRules) -> bool {
+    pub fn first_too_soon(
+        &self,
+        again: &[Again],
+        depth: u64,
+        second: i64,
+        rules: &PaceRules,
+    ) -> Option<usize> {
+        if !(rules.adaptive && self.on_trial) {
+            return None;
+        }
         let pause = i64::try_from(rules.retry_after.as_secs()).unwrap_or(i64::MAX);
-        let left = replayed_at.saturating_add(pause) - second;
-        rules.adaptive && self.on_trial && (1..=pause).contains(&left)
+        let is_within = |at: i64, pause: i64| {
+            let left = at.saturating_add(pause).saturating_sub(second);
+            (1..=pause).contains(&left)
+        };
+        let latest = self.cohorts.back().map(|cohort| cohort.second);
+        let sparing = self.failed > 0 && depth <= rules.canary_size;
+        let mut replayed = again.iter().enumerate();
+        let first = replayed.find(|(index, again)| {
+            if !sparing {
+                return is_within(again.at, pause);
+            }
+            let own = if again.last {
+                pause.saturating_mul(LAST_REPLAY)
+            } else {
+                pause
+            };
+            *index > 0
+                || is_within(again.at, own)
+                || latest.is_some_and(|latest| is_within(latest, pause))
+        });
+        first.map(|(_, again)| again.place)
     }
 
     /// Takes note of a batch that was moved: so many replays, and of those that had been replayed

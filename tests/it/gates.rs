@@ -310,6 +310,30 @@ async fn the_adaptive_pace_brings_all_back_after_an_outage_that_moogsoft_knows_n
 }
 
 #[tokio::test]
+async fn a_few_letters_go_one_by_one_while_none_gets_through() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(3)).await;
+    let alerter = Alerter::new(true);
+    let lists = [TARGET, SOURCE].map(str::to_owned);
+    let work = alerter.clone().work(redis.connect().await, lists, 500);
+    let work = tokio::spawn(work);
+    let variables = with(&[("REPLAY_PACE", "adaptive"), ("REPLAY_OBSERVE_SECONDS", "1")]);
+    let daemon = Daemon::start(&redis, &variables);
+    let replayed = "mutt_remediation_replay_success_total";
+    // All of them once, and then no two at a time.
+    daemon.until_metric(replayed, |count| count >= 4.0).await;
+    assert_eq!(daemon.metric(replayed).await, Some(4.0));
+    daemon.until_metric(&shut("bounces"), |is| is == 1.0).await;
+    assert_eq!(daemon.metric(replayed).await, Some(4.0));
+    alerter.failing.store(false, Ordering::SeqCst);
+    until("all are handled", || async { alerter.handled() == 3 }).await;
+    assert_eq!(alerter.most_replays(), 3);
+    assert_eq!(redis.len(DEAD).await, 0);
+    alerter.stop.store(true, Ordering::SeqCst);
+    work.await.expect("it ends");
+}
+
+#[tokio::test]
 async fn the_adaptive_pace_is_refused_as_a_key_where_replays_are_not_stamped() {
     let redis = Redis::start();
     let key = "mutt:config:replay_pace";
