@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::sources::SourceConfig;
 use crate::dlq::ahead::{Ahead, AheadConfig};
 use crate::dlq::arrivals::Arrivals;
+use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
@@ -143,6 +144,7 @@ impl App {
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
                 outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
+                latch: Latch::new(redis.clone(), &lists.source),
                 queue: Queue::new(redis.clone(), lists).map_err(StartError::NoRoom)?,
                 metrics: metrics.drain.of(&source.name),
                 health_metrics: metrics.health.clone(),

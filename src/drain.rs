@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
+use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Disposition, Entry};
@@ -80,6 +81,8 @@ pub struct Drain {
     pub moogsoft: Arc<Mutex<Moogsoft>>,
     /// The lists.
     pub queue: Queue,
+    /// Remembers over a restart that parking has stopped.
+    pub latch: Latch,
     /// The pipeline behind the target.
     pub outlook: Outlook,
     /// Metrics of the loop.
@@ -189,6 +192,28 @@ impl Drain {
         }
     }
 
+    /// Finishes a batch that somebody has begun.
+    async fn finish(&mut self, report: &mut Report) -> Result<(), dlq::Error> {
+        for disposition in self.queue.finish().await? {
+            self.metrics.message(disposition, 1);
+            report.count(disposition);
+        }
+        Ok(())
+    }
+
+    /// Takes over from whoever ran before us that parking has stopped.
+    async fn recall(&mut self) -> Result<(), dlq::Error> {
+        let since = self.latch.first_read().await;
+        let since = since.map_err(|source| dlq::Error::Peek {
+            source_list: self.source.lists.source.clone(),
+            source,
+        })?;
+        if let Some(since) = since {
+            self.learnt.systemic.resume(since.min(now()));
+        }
+        Ok(())
+    }
+
     /// One pass: batch after batch until the settings, the gate or the queue end it.
     pub async fn pass(&mut self, cancel: &CancellationToken) -> Report {
         let began = Instant::now();
@@ -246,6 +271,7 @@ impl Drain {
                 self.decide_upon(&blind, &settings);
                 return Ok(Ended::Unhealthy(cause));
             }
+            self.recall().await?;
             let (view, decision) = self.decide(&settings).await?;
             let pause = match decision.act {
                 Act::Go(_) if progress.remaining == 0 => return Ok(done(report)),
@@ -362,12 +388,16 @@ impl Drain {
         let was_on = self.learnt.systemic.is_on();
         let used_up = self.used_up_together(&plan, settings);
         let systemic = &mut self.learnt.systemic;
-        if size > 0 && !systemic.admits(size, &used_up, view.second, settings.poison_max_ratio) {
+        let admitted = if size == 0 {
+            systemic.switch_off();
+            true
+        } else {
+            systemic.admits(size, &used_up, view.second, settings.poison_max_ratio)
+        };
+        self.latch.keep(self.learnt.systemic.since()).await;
+        if !admitted {
             self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
             return Ok(Some(Ended::Held(Shut::Systemic)));
-        }
-        if size == 0 {
-            systemic.switch_off();
         }
         if was_on {
             self.show(gate, Some(&view), settings);

@@ -229,6 +229,100 @@ async fn when_most_of_a_batch_is_used_up_none_is_parked_until_an_operator_says_s
     daemon.until_metric(&shut("systemic"), |is| is == 0.0).await;
 }
 
+const LATCH: &str = "{mutt:dlq:alerter}:mutt:remediation:systemic:mutt:dlq:alerter";
+
+/// Puts letters where the oldest are.
+async fn older(redis: &Redis, letters: &[String]) {
+    let mut words = vec!["RPUSH", SOURCE];
+    words.extend(letters.iter().map(String::as_str));
+    let _: i64 = redis.command(&words).await;
+}
+
+#[tokio::test]
+async fn a_restart_does_not_forget_that_parking_has_stopped() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    // Too few in a batch to stop the parking for the first time; and by now they are history.
+    redis.dead_letter(&used_up(10, now - 90_000)).await;
+    let () = redis
+        .command(&["SET", LATCH, &(now - 80_000).to_string()])
+        .await;
+    let variables = with(&[("DYNAMIC_CONFIG_ENABLED", "true")]);
+    let daemon = Daemon::start(&redis, &variables);
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 1.0).await;
+    daemon.until_metric(&shut("systemic"), |is| is == 1.0).await;
+    assert_eq!(redis.len(SOURCE).await, 10);
+    drop(daemon);
+
+    // The ratio falls when others become the oldest, and the note goes.
+    older(&redis, &letters(10)).await;
+    let daemon = Daemon::start(&redis, &variables);
+    until("they are replayed", || async {
+        redis.len(TARGET).await == 10
+    })
+    .await;
+    until("the note is gone", || async {
+        redis
+            .command::<Option<String>>(&["GET", LATCH])
+            .await
+            .is_none()
+    })
+    .await;
+    daemon.until_metric(&shut("systemic"), |is| is == 0.0).await;
+}
+
+#[tokio::test]
+async fn the_note_is_there_while_parking_has_stopped_and_goes_when_an_operator_has_decided() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    redis.dead_letter(&used_up(30, now - 60)).await;
+    let variables = with(&[
+        ("REMEDIATION_BATCH_SIZE", "30"),
+        ("DYNAMIC_CONFIG_ENABLED", "true"),
+    ]);
+    let daemon = Daemon::start(&redis, &variables);
+    until("it is noted", || async {
+        let noted: Option<i64> = redis.command(&["GET", LATCH]).await;
+        noted.is_some_and(|since| since >= now)
+    })
+    .await;
+    drop(daemon);
+    let key = "mutt:config:poison_guard_enabled";
+    let () = redis.command(&["SET", key, "false", "EX", "60"]).await;
+    let _daemon = Daemon::start(&redis, &variables);
+    until("they are parked", || async { redis.len(DEAD).await == 30 }).await;
+    let noted: Option<String> = redis.command(&["GET", LATCH]).await;
+    assert_eq!(noted, None);
+}
+
+#[tokio::test]
+async fn a_note_that_cannot_be_kept_changes_nothing_for_the_drain() {
+    let redis = Redis::start();
+    let words = "ACL SETUSER worker on nopass ~* &* +@all -get -set -del".split(' ');
+    redis.command::<()>(&words.collect::<Vec<_>>()).await;
+    let now = jiff::Timestamp::now().as_second();
+    redis.dead_letter(&used_up(30, now - 60)).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REMEDIATION_BATCH_SIZE", "30"),
+            ("REDIS_USERNAME", "worker"),
+            ("REDIS_PASSWORD", "any"),
+        ]),
+    );
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 2.0).await;
+    assert_eq!(redis.len(SOURCE).await, 30);
+    older(&redis, &letters(30)).await;
+    until("the others are replayed", || async {
+        redis.len(TARGET).await == 30
+    })
+    .await;
+    let told = daemon.log().matches("cannot be noted").count();
+    assert_eq!(told, 1, "{}", daemon.log());
+}
+
 #[tokio::test]
 async fn with_more_retries_allowed_they_are_replayed_instead() {
     let redis = Redis::start();
