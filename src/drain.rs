@@ -133,6 +133,8 @@ struct Progress {
     /// Messages that count towards the batches of the pass.
     taken: u64,
     conflicts: u32,
+    /// What somebody had begun before the pass is finished.
+    finished: bool,
     /// How long to wait before the next look.
     look: Duration,
 }
@@ -249,6 +251,7 @@ impl Drain {
             remaining: u64::MAX,
             taken,
             conflicts: 0,
+            finished: false,
             look: FIRST_LOOK,
         };
         loop {
@@ -260,6 +263,11 @@ impl Drain {
             if !settings.enabled {
                 self.show(Gate::Shut(Shut::Disabled), None, &settings);
                 return Ok(Ended::Disabled);
+            }
+            // Its messages are in two lists meanwhile, and finishing it is no new work: it does not
+            // wait for the gate.
+            if !std::mem::replace(&mut progress.finished, true) {
+                self.finish(report).await?;
             }
             let verdict = tokio::select! {
                 () = cancel.cancelled() => return Ok(interrupted(report)),
@@ -355,10 +363,7 @@ impl Drain {
         report: &mut Report,
     ) -> Result<Option<Ended>, dlq::Error> {
         self.queue.catch_up().await?;
-        for disposition in self.queue.finish().await? {
-            self.metrics.message(disposition, 1);
-            report.count(disposition);
-        }
+        self.finish(report).await?;
         let pace = settings.pace();
         let quota = match (pace.adaptive, settings.batches_per_cycle) {
             (true, _) | (_, 0) => u64::MAX,
