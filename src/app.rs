@@ -270,13 +270,13 @@ fn outlook(
 ) -> Outlook {
     let ahead = AheadConfig {
         target: source.lists.target.clone(),
-        alert_queue: alert_queue.to_owned(),
+        alert_queue: source.backpressure.then(|| alert_queue.to_owned()),
     };
     Outlook::new(
         Ahead::new(redis.clone(), ahead),
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
         source.lists.target == alert_queue,
-        deferred,
+        source.backpressure.then_some(deferred),
     )
 }
 

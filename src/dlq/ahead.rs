@@ -22,8 +22,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct AheadConfig {
     /// Where replays go.
     pub target: String,
-    /// The queue in front of the forwarder.
-    pub alert_queue: String,
+    /// The queue in front of the forwarder; `None` if its depth is nothing to these replays.
+    pub alert_queue: Option<String>,
 }
 
 /// The forwarder's circuit breaker.
@@ -43,9 +43,9 @@ pub enum Breaker {
 pub struct Seen {
     /// Messages in the replay target.
     pub target_depth: u64,
-    /// Messages in front of the forwarder.
+    /// Messages in front of the forwarder; 0 if they do not count.
     pub alert_depth: u64,
-    /// The depth from which on the alerter warns.
+    /// The depth from which on the alerter warns; none can be deeper if it does not count.
     pub alert_warn: u64,
     /// The forwarder's circuit breaker.
     pub breaker: Breaker,
@@ -84,10 +84,10 @@ impl Ahead {
             alert_queue,
         } = self.config.clone();
         let target_depth = self.depth(&target).await?;
-        let alert_depth = if alert_queue == target {
-            target_depth
-        } else {
-            self.depth(&alert_queue).await?
+        let alert_depth = match &alert_queue {
+            None => 0,
+            Some(queue) if *queue == target => target_depth,
+            Some(queue) => self.depth(queue).await?,
         };
         let (alert_warn, breaker) = self.what_is_set().await?;
         Ok(Seen {
@@ -112,12 +112,10 @@ impl Ahead {
         {
             return Ok((warn, breaker));
         }
-        let warn = match self.text(WARN).await? {
-            None => DEFAULT_WARN,
-            Some(text) => text.trim().parse().unwrap_or_else(|_| {
-                self.tell("the alerter's warn threshold is no number: its default counts");
-                DEFAULT_WARN
-            }),
+        let warn = if self.config.alert_queue.is_some() {
+            self.warn_threshold().await?
+        } else {
+            u64::MAX
         };
         let breaker = match self.text(BREAKER).await?.as_deref().map(str::trim) {
             None | Some("" | "CLOSED") => Breaker::Closed,
@@ -130,6 +128,16 @@ impl Ahead {
         };
         self.set = Some((Instant::now(), warn, breaker));
         Ok((warn, breaker))
+    }
+
+    async fn warn_threshold(&mut self) -> Result<u64, link::Error> {
+        let Some(text) = self.text(WARN).await? else {
+            return Ok(DEFAULT_WARN);
+        };
+        Ok(text.trim().parse().unwrap_or_else(|_| {
+            self.tell("the alerter's warn threshold is no number: its default counts");
+            DEFAULT_WARN
+        }))
     }
 
     async fn text(&mut self, key: &'static str) -> Result<Option<String>, link::Error> {

@@ -21,8 +21,8 @@ pub struct Outlook {
     ahead: Ahead,
     arrivals: Arrivals,
     target_is_alert_queue: bool,
-    /// Whether the guard has replays wait.
-    deferred: watch::Receiver<Deferred>,
+    /// Whether the guard has replays wait; `None` if it is nothing to these.
+    deferred: Option<watch::Receiver<Deferred>>,
     began: Instant,
     last: Option<(Instant, Seen)>,
     /// What came back and was in no view yet.
@@ -37,7 +37,7 @@ impl Outlook {
         ahead: Ahead,
         arrivals: Arrivals,
         target_is_alert_queue: bool,
-        deferred: watch::Receiver<Deferred>,
+        deferred: Option<watch::Receiver<Deferred>>,
     ) -> Self {
         Self {
             ahead,
@@ -133,7 +133,9 @@ impl Outlook {
         let shut = if seen.breaker == Breaker::Open {
             Some(Shut::Breaker)
         } else {
-            self.deferred.borrow().holds().then_some(Shut::Deferred)
+            let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
+            let deferred = self.deferred.as_ref().is_some_and(holds);
+            deferred.then_some(Shut::Deferred)
         };
         View {
             now: self.began.elapsed(),
