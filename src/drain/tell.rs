@@ -78,6 +78,7 @@ impl Drain {
         let before = self.learnt.gate.replace(gate);
         let source = &self.source.name;
         let seconds = next_trial.map(|wait| wait.as_secs());
+        let replays_per_second = self.metrics.replays_per_second();
         let (target, alerts) = view.map_or((0, 0), |view| (view.target_depth, view.alert_depth));
         match gate {
             // Told by the pass, with the cause.
@@ -91,6 +92,7 @@ impl Drain {
             Gate::Shut(why) => tracing::warn!(
                 source,
                 reason = why.as_str(),
+                replays_per_second,
                 bounces,
                 target_depth = target,
                 alert_queue_depth = alerts,
@@ -101,6 +103,7 @@ impl Drain {
             Gate::Open | Gate::Probation => tracing::info!(
                 source,
                 batch_size = size,
+                replays_per_second,
                 bounces,
                 target_depth = target,
                 alert_queue_depth = alerts,

@@ -470,6 +470,7 @@ fn a_source_has_all_its_gauges_before_the_first_decision() {
         "mutt_remediation_next_trial_seconds{source=\"own\"} 0\n",
         "mutt_remediation_bounce_ratio{source=\"own\"} NaN\n",
         "mutt_remediation_bounced_total{source=\"own\"} 0\n",
+        "mutt_remediation_replays_per_second{source=\"own\"} 0\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
