@@ -1,12 +1,13 @@
 //! What keeps replays back: the queues ahead, the circuit breaker, limits, and what came back.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mutt_remediation::metrics::Metrics;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Alerter, DEAD, Daemon, Redis, SOURCE, TARGET, until};
+use crate::support::{Alerter, DEAD, Daemon, Onward, Redis, SOURCE, Stepper, Stop, TARGET, until};
 
 const ALERTS: &str = "mutt:alert_queue";
 const BREAKER: &str = "mutt:circuit_breaker:moogsoft:state";
@@ -170,6 +171,41 @@ async fn a_rate_is_kept_over_batches_and_passes() {
         sleep(Duration::from_millis(20)).await;
     }
     assert!(redis.len(TARGET).await >= 20);
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_counts_for_the_rate() {
+    let redis = Redis::start();
+    let mut stepper = Stepper::before(redis.port()).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REDIS_PORT", &stepper.port().to_string()),
+            ("REPLAY_MAX_PER_SECOND", "1"),
+        ]),
+    );
+    let waiting = "mutt_remediation_waiting{for=\"rate\",source=\"alerter\"}";
+    let empty = "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}";
+    // Nothing else is there to be counted. A machine that stands still for a second would not show
+    // it, so it may be tried more than once.
+    for attempt in 1.. {
+        stepper.stop_at(Stop::Reply("EXEC", 1));
+        redis.dead_letter(&letters(1)).await;
+        let held = stepper.held().await;
+        assert_eq!(redis.len(TARGET).await, attempt, "it has moved");
+        let before = daemon.metric(empty).await;
+        held.go(Onward::Cut);
+        let waited = Cell::new(false);
+        until("the next pass has begun", || async {
+            waited.set(daemon.metric(waiting).await == Some(1.0));
+            waited.get() || daemon.metric(empty).await > before
+        })
+        .await;
+        if waited.get() {
+            return;
+        }
+        assert!(attempt < 5, "the next one would have gone at once");
+    }
 }
 
 #[tokio::test]
