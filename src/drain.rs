@@ -318,19 +318,27 @@ impl Drain {
 
     /// Looks at the pipeline and decides what to do now.
     async fn decide(&mut self, settings: &Settings) -> Result<(View, Decision), dlq::Error> {
-        loop {
-            let view = self.outlook.view(self.config.stamp).await;
-            let view = view.map_err(|source| dlq::Error::Look {
-                target: self.source.lists.target.clone(),
-                source,
-            })?;
-            self.metrics.bounced(view.came_back.len());
-            let decision = self.decide_upon(&view, settings);
-            if view.is_new || !matches!(decision.act, Act::Wait(Waiting::Room, _)) {
-                return Ok((view, decision));
-            }
-            self.outlook.look_again();
+        let first = self.look_and_decide(settings).await?;
+        if !matches!(first.1.act, Act::Wait(Waiting::Room, _)) {
+            return Ok(first);
         }
+        // More room may have come since the last look.
+        self.outlook.measure_again();
+        self.look_and_decide(settings).await
+    }
+
+    async fn look_and_decide(
+        &mut self,
+        settings: &Settings,
+    ) -> Result<(View, Decision), dlq::Error> {
+        let view = self.outlook.view(self.config.stamp).await;
+        let view = view.map_err(|source| dlq::Error::Look {
+            target: self.source.lists.target.clone(),
+            source,
+        })?;
+        self.metrics.bounced(view.came_back.len());
+        let decision = self.decide_upon(&view, settings);
+        Ok((view, decision))
     }
 
     fn decide_upon(&mut self, view: &View, settings: &Settings) -> Decision {
@@ -438,7 +446,7 @@ impl Drain {
             }
             // Others have filled it since it was looked at.
             Committed::Full => {
-                self.outlook.look_again();
+                self.outlook.measure_again();
                 return Ok(None);
             }
         }

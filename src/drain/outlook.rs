@@ -12,7 +12,8 @@ use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
 
-/// For so long a look serves further decisions, own replays counted in.
+/// For so long a look serves further decisions, own replays counted in. Where only the depths have
+/// to be new, what came back is not looked for more often than that either.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// Looks at the pipeline for one source.
@@ -25,6 +26,8 @@ pub struct Outlook {
     deferred: Option<watch::Receiver<Deferred>>,
     began: Instant,
     last: Option<(Instant, Seen)>,
+    /// When what came back was looked for.
+    searched: Option<Instant>,
     /// What came back and was in no view yet.
     untold: CameBack,
     saw_all: bool,
@@ -46,6 +49,7 @@ impl Outlook {
             deferred,
             began: Instant::now(),
             last: None,
+            searched: None,
             untold: CameBack::default(),
             saw_all: true,
         }
@@ -59,6 +63,11 @@ impl Outlook {
         if let Some((at, seen)) = self.last
             && at.elapsed() < FRESH
         {
+            return Ok(self.put_together(seen, None));
+        }
+        if self.searched.is_some_and(|at| at.elapsed() < FRESH) {
+            let seen = twice_looked(&mut self.ahead).await?;
+            self.last = Some((Instant::now(), seen));
             return Ok(self.put_together(seen, None));
         }
         let came_back = async {
@@ -83,7 +92,8 @@ impl Outlook {
             }
         }
         let seen = seen?;
-        self.last = Some((Instant::now(), seen));
+        let now = Instant::now();
+        (self.last, self.searched) = (Some((now, seen)), Some(now));
         let told = std::mem::take(&mut self.untold);
         self.saw_all = told.complete;
         Ok(self.put_together(seen, Some(told.replayed)))
@@ -115,6 +125,11 @@ impl Outlook {
 
     /// The next view is to be a new one.
     pub fn look_again(&mut self) {
+        (self.last, self.searched) = (None, None);
+    }
+
+    /// The depths of the next view are to be new.
+    pub fn measure_again(&mut self) {
         self.last = None;
     }
 

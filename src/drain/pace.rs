@@ -34,6 +34,8 @@ const SLICE: f64 = 0.1;
 /// When a target that is worked on stays above its level for so many observation times, others
 /// keep it there.
 const PATIENCE: u32 = 4;
+/// So soon after a batch half of one is not worth the effort.
+const SOON: Duration = Duration::from_millis(20);
 /// Batches that may lie in the target beyond its level, so that it does not run dry; or what goes
 /// through in this part of a second, where that is more.
 const AHEAD: u64 = 2;
@@ -89,7 +91,7 @@ pub struct View {
     pub alert_warn: u64,
     /// The replay target is that queue.
     pub target_is_alert_queue: bool,
-    /// It was looked at now; otherwise just before, and more room may have come since.
+    /// What came back was looked for now; otherwise it was just before.
     pub is_new: bool,
     /// Nothing that arrived in the source has gone unseen.
     pub all_seen: bool,
@@ -610,11 +612,9 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
             (None, Err(until)) => wait(Gate::Probation, Waiting::Evidence, until),
             (None, Ok(())) if view.half_open => {
                 let count = rules.batch_size.min(rules.canary_size);
-                within_limits(Gate::Probation, count, memory.free_at, view, rules)
+                within_limits(Gate::Probation, count, &memory, view, rules)
             }
-            (None, Ok(())) => {
-                within_limits(Gate::Open, rules.batch_size, memory.free_at, view, rules)
-            }
+            (None, Ok(())) => within_limits(Gate::Open, rules.batch_size, &memory, view, rules),
         };
         return (memory, decision);
     }
@@ -648,7 +648,7 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
             if memory.is_above_level(count, view, rules) {
                 wait(gate, Waiting::Room, None)
             } else {
-                within_limits(gate, count, memory.free_at, view, rules)
+                within_limits(gate, count, &memory, view, rules)
             }
         }
         Err(until) => wait(gate, Waiting::Evidence, until),
@@ -660,12 +660,12 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
 fn within_limits(
     gate: Gate,
     mut count: u64,
-    free_at: Duration,
+    memory: &Memory,
     view: &View,
     rules: &PaceRules,
 ) -> Decision {
-    if view.now < free_at && rules.max_per_second > 0 {
-        return wait(gate, Waiting::Rate, Some(free_at));
+    if view.now < memory.free_at && rules.max_per_second > 0 {
+        return wait(gate, Waiting::Rate, Some(memory.free_at));
     }
     if let Some(rate) = positive(rules.max_per_second) {
         #[expect(
@@ -686,7 +686,13 @@ fn within_limits(
     } else {
         ever
     };
-    let worthwhile = count.min(rules.canary_size).min(ever);
+    let is_soon = memory.last.is_some_and(|last| view.now < last + SOON);
+    let least = if is_soon {
+        rules.canary_size.max(count / 2)
+    } else {
+        rules.canary_size
+    };
+    let worthwhile = count.min(least).min(ever);
     let room = room(view, rules);
     if room < worthwhile.max(1) {
         return wait(gate, Waiting::Room, None);
