@@ -89,10 +89,12 @@ impl Bounces {
         recent.map_or(0, |cohort| cohort.replayed + cohort.suspects)
     }
 
-    /// The share of recent replays that came back; `None` where nothing was replayed lately.
+    /// The share of recent replays that came back, judged or not; `None` where nothing was replayed
+    /// lately.
     pub(super) fn ratio(&self, second: i64) -> Option<f64> {
         let latest = self.latest()?;
-        (second - latest < STALE).then(|| self.ratio_until(latest))
+        let (bounced, replayed) = sum(self.cohorts.iter().rev().take(TOGETHER));
+        (second - latest < STALE).then(|| share(bounced, replayed.max(1)).min(1.0))
     }
 
     /// What was replayed up to this second is judged: what is on its way still may come back, and
@@ -227,4 +229,24 @@ fn sum<'a>(cohorts: impl Iterator<Item = &'a Cohort>) -> (u64, u64) {
     cohorts.fold((0, 0), |(bounced, replayed), cohort| {
         (bounced + cohort.bounced, replayed + cohort.replayed)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_stays_small() {
+        let mut bounces = Bounces::new(0);
+        // Good and bad times by turns, so that there are as many of them as can be.
+        for second in 0..5_000 {
+            bounces.replayed(second, 10, &[]);
+            let cohort = bounces.cohorts.back_mut().expect("it was just added");
+            cohort.looked_at = true;
+            cohort.bounced = if (second / 20) % 2 == 0 { 10 } else { 0 };
+        }
+        assert!(bounces.cohorts.len() <= SECONDS);
+        assert!(bounces.good.len() <= TIMES);
+        assert!(!bounces.good.is_empty());
+    }
 }
