@@ -60,6 +60,20 @@ fn the_configuration_page_names_every_variable() {
     }
 }
 
+#[test]
+fn what_is_shipped_has_the_adaptive_pace_on() {
+    for (file, line) in [
+        (
+            "docker-compose.yml",
+            "REPLAY_PACE: ${REPLAY_PACE:-adaptive}",
+        ),
+        ("k8s/configmap.yaml", "REPLAY_PACE: adaptive"),
+    ] {
+        let text = fs::read_to_string(file).expect("it exists");
+        assert!(text.lines().any(|found| found.trim() == line), "{file}");
+    }
+}
+
 /// Each outside world is touched in the few files named for it.
 #[test]
 fn imports_stay_in_their_files() {
@@ -135,6 +149,10 @@ fn the_pure_parts_know_no_clock_no_network_and_no_log() {
         "drain/classify.rs",
         "drain/plan.rs",
         "drain/pace.rs",
+        "drain/pace/again.rs",
+        "drain/pace/bounces.rs",
+        "drain/pace/evidence.rs",
+        "drain/pace/limits.rs",
         "drain/gate.rs",
         "drain/systemic.rs",
         "drain/estimate.rs",
