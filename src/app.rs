@@ -9,22 +9,27 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Trail;
+use crate::audit::tell::{Journal, Scribe, journal};
+use crate::audit::{self, Trail};
 use crate::background::{Died, Loops, Pulse, Thread};
 use crate::config::Config;
 use crate::config::sources::SourceConfig;
-use crate::dlq::ahead::{Ahead, AheadConfig};
+use crate::dlq::ahead::{Ahead, AheadConfig, Hold};
 use crate::dlq::arrivals::Arrivals;
+use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
+use crate::drain::status::Board;
 use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
 use crate::http::{self, BindError, HealthState};
-use crate::link::LinkConfig;
 use crate::metrics::Metrics;
+use crate::operate::Operator;
+use crate::operate::queues::Keys;
+use crate::retain::{self, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -78,6 +83,11 @@ pub struct App {
     settings: watch::Sender<Settings>,
     knowledge: watch::Sender<Knowledge>,
     dynamic: bool,
+    scribe: Scribe,
+    /// Where refused settings are told.
+    refusals: (Journal, Option<String>),
+    operator: Operator,
+    retain: RetainConfig,
     metrics: Metrics,
 }
 
@@ -97,6 +107,7 @@ impl App {
             .map_or(Duration::ZERO, |probe| probe.timeout);
         let probe = config
             .probe
+            .clone()
             .map(Probe::new)
             .transpose()
             .map_err(StartError::Probe)?;
@@ -119,7 +130,7 @@ impl App {
         }
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
-        let (settings, following) = watch::channel(config.settings);
+        let (settings, following) = watch::channel(config.settings.clone());
         let unread = if config.dynamic {
             Knowledge::Unread
         } else {
@@ -128,8 +139,9 @@ impl App {
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
         let moogsoft = Arc::new(Mutex::new(Moogsoft::new(probe)));
+        let (journal, scribe) = journal(config.audit.length);
         let mut drains = vec![];
-        for source in config.sources {
+        for source in config.sources.clone() {
             let redis = &config.redis;
             let lists = source.lists.clone();
             let names = (source.name.as_str(), lists.source.as_str());
@@ -141,11 +153,16 @@ impl App {
                 config: DrainConfig {
                     batch_max_bytes: config.batch_max_bytes,
                     stamp: config.stamp,
+                    instance: config.audit.instance.clone(),
+                    audit: trail.as_ref().map(|trail| trail.key.clone()),
                     patience,
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
+                outlook: outlook(&config, &source, deferred.clone()),
+                journal: journal.clone(),
+                board: Board::new(&source.name),
+                latch: Latch::new(redis.clone(), &lists.source),
                 queue: Queue::new(redis.clone(), lists)
                     .map_err(StartError::NoRoom)?
                     .with_trail(trail),
@@ -156,6 +173,12 @@ impl App {
                 learnt: Learnt::default(),
                 source,
             });
+        }
+        let first = &config.sources[0].lists.source;
+        let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
+        let operator = Operator::new(&config).beside(following, boards.collect());
+        for queue in operator.dead_lists() {
+            metrics.retain.list(&queue.name);
         }
         Ok(Self {
             front,
@@ -168,6 +191,10 @@ impl App {
             settings,
             knowledge: known,
             dynamic: config.dynamic,
+            scribe,
+            refusals: (journal, audit::key(&config.redis, first)),
+            operator,
+            retain: config.retain,
             metrics,
         })
     }
@@ -216,6 +243,15 @@ impl App {
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
+        loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
+        let retain = retain::run(
+            self.retain,
+            self.operator.clone(),
+            self.metrics.retain.clone(),
+            shutdown.clone(),
+        );
+        loops.spawn("retain", retain);
+        loops.spawn("runs", self.operator.work(shutdown.clone()));
         loops.spawn(
             "survey",
             survey::run(self.survey, reach, self.metrics.survey, shutdown.clone()),
@@ -226,6 +262,7 @@ impl App {
                 redis,
                 self.settings,
                 self.metrics.settings,
+                self.refusals,
                 self.knowledge,
                 shutdown.clone(),
             );
@@ -265,21 +302,23 @@ impl App {
 }
 
 /// Looks at the pipeline behind a source's target.
-fn outlook(
-    redis: &LinkConfig,
-    source: &SourceConfig,
-    alert_queue: &str,
-    deferred: watch::Receiver<Deferred>,
-) -> Outlook {
+fn outlook(config: &Config, source: &SourceConfig, deferred: watch::Receiver<Deferred>) -> Outlook {
+    let Config {
+        redis, alert_queue, ..
+    } = config;
+    let keys = Keys::of(redis, &config.audit, &source.lists.source);
     let ahead = AheadConfig {
         target: source.lists.target.clone(),
-        alert_queue: alert_queue.to_owned(),
+        alert_queue: source.backpressure.then(|| alert_queue.to_owned()),
+        holds: keys.map_or_else(Vec::new, |keys| {
+            vec![(Hold::Paused, keys.pause), (Hold::Run, keys.active)]
+        }),
     };
     Outlook::new(
         Ahead::new(redis.clone(), ahead),
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
-        source.lists.target == alert_queue,
-        deferred,
+        source.lists.target == *alert_queue,
+        source.backpressure.then_some(deferred),
     )
 }
 

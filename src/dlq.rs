@@ -7,6 +7,7 @@ pub mod ahead;
 pub mod arrivals;
 pub mod calm;
 pub mod envelope;
+pub mod latch;
 pub mod overflow;
 pub mod queue;
 pub mod redis;

@@ -10,6 +10,7 @@ pub mod outlook;
 pub mod pace;
 pub mod plan;
 pub mod report;
+pub mod status;
 pub mod systemic;
 mod tell;
 
@@ -20,8 +21,10 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::tell::Journal;
 use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
+use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Disposition, Entry};
@@ -34,8 +37,9 @@ use classify::Rules;
 use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
-use plan::{Again, Plan, conserves};
+use plan::{Plan, conserves};
 use report::{Ended, Report};
+use status::Board;
 use systemic::Systemic;
 use tell::Trouble;
 
@@ -63,6 +67,10 @@ pub struct DrainConfig {
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
+    /// Who we are.
+    pub instance: String,
+    /// The stream that the audit of the source is written to, if one is kept.
+    pub audit: Option<String>,
     /// How long one batch may take before the loop counts as stuck.
     pub patience: Duration,
 }
@@ -80,6 +88,8 @@ pub struct Drain {
     pub moogsoft: Arc<Mutex<Moogsoft>>,
     /// The lists.
     pub queue: Queue,
+    /// Remembers over a restart that parking has stopped.
+    pub latch: Latch,
     /// The pipeline behind the target.
     pub outlook: Outlook,
     /// Metrics of the loop.
@@ -90,6 +100,10 @@ pub struct Drain {
     pub pulse: Pulse,
     /// Whether the settings in Redis are known: without them a pause that was set there is not.
     pub knowledge: watch::Receiver<Knowledge>,
+    /// Where the audit hears of what no commit tells.
+    pub journal: Journal,
+    /// Shows how the drain stands.
+    pub board: Board,
     /// What becomes of the replays.
     pub learnt: Learnt,
 }
@@ -130,6 +144,8 @@ struct Progress {
     /// Messages that count towards the batches of the pass.
     taken: u64,
     conflicts: u32,
+    /// What somebody had begun before the pass is finished.
+    finished: bool,
     /// How long to wait before the next look.
     look: Duration,
 }
@@ -189,6 +205,28 @@ impl Drain {
         }
     }
 
+    /// Finishes a batch that somebody has begun.
+    async fn finish(&mut self, report: &mut Report) -> Result<(), dlq::Error> {
+        for disposition in self.queue.finish().await? {
+            self.metrics.message(disposition, 1);
+            report.count(disposition);
+        }
+        Ok(())
+    }
+
+    /// Takes over from whoever ran before us that parking has stopped.
+    async fn recall(&mut self) -> Result<(), dlq::Error> {
+        let since = self.latch.first_read().await;
+        let since = since.map_err(|source| dlq::Error::Peek {
+            source_list: self.source.lists.source.clone(),
+            source,
+        })?;
+        if let Some(since) = since {
+            self.learnt.systemic.resume(since.min(now()));
+        }
+        Ok(())
+    }
+
     /// One pass: batch after batch until the settings, the gate or the queue end it.
     pub async fn pass(&mut self, cancel: &CancellationToken) -> Report {
         let began = Instant::now();
@@ -207,6 +245,7 @@ impl Drain {
             self.look_at_what_is_left(&mut report).await;
         }
         self.metrics.pass_ended(&report, began.elapsed());
+        self.board.passed(&report, now());
         report
     }
 
@@ -224,6 +263,7 @@ impl Drain {
             remaining: u64::MAX,
             taken,
             conflicts: 0,
+            finished: false,
             look: FIRST_LOOK,
         };
         loop {
@@ -236,6 +276,11 @@ impl Drain {
                 self.show(Gate::Shut(Shut::Disabled), None, &settings);
                 return Ok(Ended::Disabled);
             }
+            // Its messages are in two lists meanwhile, and finishing it is no new work: it does not
+            // wait for the gate.
+            if !std::mem::replace(&mut progress.finished, true) {
+                self.finish(report).await?;
+            }
             let verdict = tokio::select! {
                 () = cancel.cancelled() => return Ok(interrupted(report)),
                 verdict = async { self.moogsoft.lock().await.check().await } => verdict,
@@ -246,6 +291,7 @@ impl Drain {
                 self.decide_upon(&blind, &settings);
                 return Ok(Ended::Unhealthy(cause));
             }
+            self.recall().await?;
             let (view, decision) = self.decide(&settings).await?;
             let pause = match decision.act {
                 Act::Go(_) if progress.remaining == 0 => return Ok(done(report)),
@@ -284,19 +330,27 @@ impl Drain {
 
     /// Looks at the pipeline and decides what to do now.
     async fn decide(&mut self, settings: &Settings) -> Result<(View, Decision), dlq::Error> {
-        loop {
-            let view = self.outlook.view(self.config.stamp).await;
-            let view = view.map_err(|source| dlq::Error::Look {
-                target: self.source.lists.target.clone(),
-                source,
-            })?;
-            self.metrics.bounced(view.came_back.len());
-            let decision = self.decide_upon(&view, settings);
-            if view.is_new || !matches!(decision.act, Act::Wait(Waiting::Room, _)) {
-                return Ok((view, decision));
-            }
-            self.outlook.look_again();
+        let first = self.look_and_decide(settings).await?;
+        if !matches!(first.1.act, Act::Wait(Waiting::Room, _)) {
+            return Ok(first);
         }
+        // More room may have come since the last look.
+        self.outlook.measure_again();
+        self.look_and_decide(settings).await
+    }
+
+    async fn look_and_decide(
+        &mut self,
+        settings: &Settings,
+    ) -> Result<(View, Decision), dlq::Error> {
+        let view = self.outlook.view(self.config.stamp).await;
+        let view = view.map_err(|source| dlq::Error::Look {
+            target: self.source.lists.target.clone(),
+            source,
+        })?;
+        self.metrics.bounced(view.came_back.len());
+        let decision = self.decide_upon(&view, settings);
+        Ok((view, decision))
     }
 
     fn decide_upon(&mut self, view: &View, settings: &Settings) -> Decision {
@@ -329,10 +383,7 @@ impl Drain {
         report: &mut Report,
     ) -> Result<Option<Ended>, dlq::Error> {
         self.queue.catch_up().await?;
-        for disposition in self.queue.finish().await? {
-            self.metrics.message(disposition, 1);
-            report.count(disposition);
-        }
+        self.finish(report).await?;
         let pace = settings.pace();
         let quota = match (pace.adaptive, settings.batches_per_cycle) {
             (true, _) | (_, 0) => u64::MAX,
@@ -347,7 +398,7 @@ impl Drain {
         let limits = self.limits(count.min(progress.remaining));
         let (mut plan, depth) = self.peek(limits, &rules, view.second).await?;
         progress.remaining = progress.remaining.min(depth);
-        match self.first_too_soon(&plan, &view, settings) {
+        match self.first_too_soon(&plan, depth, &view, settings) {
             Some(0) => return Ok(Some(waiting(report))),
             Some(sooner) => {
                 let limits = Limits {
@@ -362,12 +413,16 @@ impl Drain {
         let was_on = self.learnt.systemic.is_on();
         let used_up = self.used_up_together(&plan, settings);
         let systemic = &mut self.learnt.systemic;
-        if size > 0 && !systemic.admits(size, &used_up, view.second, settings.poison_max_ratio) {
+        let admitted = if size == 0 {
+            systemic.switch_off();
+            true
+        } else {
+            systemic.admits(size, &used_up, view.second, settings.poison_max_ratio)
+        };
+        self.latch.keep(self.learnt.systemic.since()).await;
+        if !admitted {
             self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
             return Ok(Some(Ended::Held(Shut::Systemic)));
-        }
-        if size == 0 {
-            systemic.switch_off();
         }
         if was_on {
             self.show(gate, Some(&view), settings);
@@ -403,7 +458,7 @@ impl Drain {
             }
             // Others have filled it since it was looked at.
             Committed::Full => {
-                self.outlook.look_again();
+                self.outlook.measure_again();
                 return Ok(None);
             }
         }
@@ -438,12 +493,16 @@ impl Drain {
     }
 
     /// The place of the first message that may not be replayed again yet.
-    fn first_too_soon(&self, plan: &Plan, view: &View, settings: &Settings) -> Option<u64> {
+    fn first_too_soon(
+        &self,
+        plan: &Plan,
+        depth: u64,
+        view: &View,
+        settings: &Settings,
+    ) -> Option<u64> {
         let memory = self.learnt.pace.as_ref()?;
-        let rules = settings.pace();
-        let too_soon = |again: &&Again| memory.too_soon(again.at, view.second, &rules);
-        let first = plan.again.iter().find(too_soon)?;
-        Some(first.place as u64)
+        let first = memory.first_too_soon(&plan.again, depth, view.second, &settings.pace());
+        first.map(|place| place as u64)
     }
 
     /// When those of a batch were replayed last that are due to be parked for it, and did not fail

@@ -4,6 +4,8 @@
 //! label is ever taken from a message.
 
 mod guard;
+mod rate;
+mod retain;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +26,8 @@ use crate::health::Verdict;
 use crate::link;
 
 pub use guard::GuardMetrics;
+use rate::ReplayRate;
+pub use retain::RetainMetrics;
 
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
@@ -42,6 +46,8 @@ pub struct Metrics {
     pub settings: SettingsMetrics,
     /// The backpressure guard.
     pub guard: GuardMetrics,
+    /// The dead lists' bounds.
+    pub retain: RetainMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -55,6 +61,7 @@ pub struct DrainMetrics {
     failed: IntCounterVec,
     poison: IntCounter,
     messages: IntCounterVec,
+    rate: ReplayRate,
     wait_short: IntCounter,
     oldest: OldestAge,
     estimate: GaugeVec,
@@ -111,6 +118,7 @@ impl Metrics {
             survey: SurveyMetrics::new(&new)?,
             settings: SettingsMetrics::new(&new)?,
             guard: GuardMetrics::new(&new)?,
+            retain: RetainMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(
@@ -171,6 +179,7 @@ impl DrainMetrics {
                 "Messages moved, by source, disposition and reason (empty for a replay)",
                 &["source", "disposition", "reason"],
             )?,
+            rate: new.add(ReplayRate::new()?)?,
             wait_short: new.counter(
                 "mutt_remediation_wait_short_total",
                 "Batches moved that fewer replicas than REDIS_WAIT_REPLICAS were known to have in time",
@@ -282,9 +291,18 @@ impl SourceMetrics {
         let labels = [&self.source, disposition.as_str(), disposition.reason()];
         self.all.messages.with_label_values(&labels).inc_by(count);
         match disposition {
-            Disposition::Replay => self.all.replayed.inc_by(count),
+            Disposition::Replay => {
+                self.all.replayed.inc_by(count);
+                self.all.rate.add(&self.source, count);
+            }
             _ => self.all.poison.inc_by(count),
         }
+    }
+
+    /// Replays a second, over the last ten seconds.
+    #[must_use]
+    pub fn replays_per_second(&self) -> f64 {
+        self.all.rate.of(&self.source)
     }
 
     /// A look, peek or commit failed.

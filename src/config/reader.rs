@@ -1,6 +1,7 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
 mod guard;
+mod retain;
 mod sentinels;
 mod sources;
 

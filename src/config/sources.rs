@@ -15,6 +15,8 @@ pub struct SourceConfig {
     pub fields: Fields,
     /// Fields without which a message is not replayed.
     pub required_fields: Vec<String>,
+    /// Whether a full alert queue keeps its replays back.
+    pub backpressure: bool,
     /// Messages in a batch, at most, if that is not what holds for all.
     pub batch_size: Option<u64>,
     /// Batches in a pass, at most, if that is not what holds for all.

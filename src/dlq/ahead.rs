@@ -22,8 +22,19 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct AheadConfig {
     /// Where replays go.
     pub target: String,
-    /// The queue in front of the forwarder.
-    pub alert_queue: String,
+    /// The queue in front of the forwarder; `None` if its depth is nothing to these replays.
+    pub alert_queue: Option<String>,
+    /// Where operators say that the source is not to be drained.
+    pub holds: Vec<(Hold, String)>,
+}
+
+/// Why an operator keeps a drain from its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is paused.
+    Paused,
+    /// A run is at work on it.
+    Run,
 }
 
 /// The forwarder's circuit breaker.
@@ -43,12 +54,22 @@ pub enum Breaker {
 pub struct Seen {
     /// Messages in the replay target.
     pub target_depth: u64,
-    /// Messages in front of the forwarder.
+    /// Messages in front of the forwarder; 0 if they do not count.
     pub alert_depth: u64,
-    /// The depth from which on the alerter warns.
+    /// The depth from which on the alerter warns; none can be deeper if it does not count.
     pub alert_warn: u64,
     /// The forwarder's circuit breaker.
     pub breaker: Breaker,
+    /// An operator keeps the drain from its source.
+    pub held: Option<Hold>,
+}
+
+/// What people and the forwarder have set.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    warn: u64,
+    breaker: Breaker,
+    held: Option<Hold>,
 }
 
 /// Looks ahead over lines of its own.
@@ -57,7 +78,7 @@ pub struct Ahead {
     links: Links,
     config: AheadConfig,
     /// What people and the forwarder have set, and when that was read.
-    set: Option<(Instant, u64, Breaker)>,
+    set: Option<(Instant, Set)>,
     /// What could not be used, so that it is told once.
     told: Vec<&'static str>,
 }
@@ -82,19 +103,25 @@ impl Ahead {
         let AheadConfig {
             target,
             alert_queue,
+            ..
         } = self.config.clone();
         let target_depth = self.depth(&target).await?;
-        let alert_depth = if alert_queue == target {
-            target_depth
-        } else {
-            self.depth(&alert_queue).await?
+        let alert_depth = match &alert_queue {
+            None => 0,
+            Some(queue) if *queue == target => target_depth,
+            Some(queue) => self.depth(queue).await?,
         };
-        let (alert_warn, breaker) = self.what_is_set().await?;
+        let Set {
+            warn,
+            breaker,
+            held,
+        } = self.what_is_set().await?;
         Ok(Seen {
             target_depth,
             alert_depth,
-            alert_warn,
+            alert_warn: warn,
             breaker,
+            held,
         })
     }
 
@@ -106,18 +133,16 @@ impl Ahead {
         }))
     }
 
-    async fn what_is_set(&mut self) -> Result<(u64, Breaker), link::Error> {
-        if let Some((at, warn, breaker)) = self.set
+    async fn what_is_set(&mut self) -> Result<Set, link::Error> {
+        if let Some((at, set)) = self.set
             && at.elapsed() < FRESH
         {
-            return Ok((warn, breaker));
+            return Ok(set);
         }
-        let warn = match self.text(WARN).await? {
-            None => DEFAULT_WARN,
-            Some(text) => text.trim().parse().unwrap_or_else(|_| {
-                self.tell("the alerter's warn threshold is no number: its default counts");
-                DEFAULT_WARN
-            }),
+        let warn = if self.config.alert_queue.is_some() {
+            self.warn_threshold().await?
+        } else {
+            u64::MAX
         };
         let breaker = match self.text(BREAKER).await?.as_deref().map(str::trim) {
             None | Some("" | "CLOSED") => Breaker::Closed,
@@ -128,8 +153,36 @@ impl Ahead {
                 Breaker::Closed
             }
         };
-        self.set = Some((Instant::now(), warn, breaker));
-        Ok((warn, breaker))
+        let set = Set {
+            warn,
+            breaker,
+            held: self.held().await?,
+        };
+        self.set = Some((Instant::now(), set));
+        Ok(set)
+    }
+
+    async fn held(&mut self) -> Result<Option<Hold>, link::Error> {
+        for (hold, key) in self.config.holds.clone() {
+            match self.ask::<bool>(redis::cmd("EXISTS").arg(&key), &key).await? {
+                Some(true) => return Ok(Some(hold)),
+                Some(false) => {}
+                None => self.tell(
+                    "whether an operator has paused the source cannot be read: it counts as not paused",
+                ),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn warn_threshold(&mut self) -> Result<u64, link::Error> {
+        let Some(text) = self.text(WARN).await? else {
+            return Ok(DEFAULT_WARN);
+        };
+        Ok(text.trim().parse().unwrap_or_else(|_| {
+            self.tell("the alerter's warn threshold is no number: its default counts");
+            DEFAULT_WARN
+        }))
     }
 
     async fn text(&mut self, key: &'static str) -> Result<Option<String>, link::Error> {

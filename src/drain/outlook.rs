@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::gate::Shut;
 use super::pace::View;
-use crate::dlq::ahead::{Ahead, Breaker, Seen};
+use crate::dlq::ahead::{Ahead, Breaker, Hold, Seen};
 use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
 
-/// For so long a look serves further decisions, own replays counted in.
+/// For so long a look serves further decisions, own replays counted in. Where only the depths have
+/// to be new, what came back is not looked for more often than that either.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// Looks at the pipeline for one source.
@@ -21,10 +22,12 @@ pub struct Outlook {
     ahead: Ahead,
     arrivals: Arrivals,
     target_is_alert_queue: bool,
-    /// Whether the guard has replays wait.
-    deferred: watch::Receiver<Deferred>,
+    /// Whether the guard has replays wait; `None` if it is nothing to these.
+    deferred: Option<watch::Receiver<Deferred>>,
     began: Instant,
     last: Option<(Instant, Seen)>,
+    /// When what came back was looked for.
+    searched: Option<Instant>,
     /// What came back and was in no view yet.
     untold: CameBack,
     saw_all: bool,
@@ -37,7 +40,7 @@ impl Outlook {
         ahead: Ahead,
         arrivals: Arrivals,
         target_is_alert_queue: bool,
-        deferred: watch::Receiver<Deferred>,
+        deferred: Option<watch::Receiver<Deferred>>,
     ) -> Self {
         Self {
             ahead,
@@ -46,6 +49,7 @@ impl Outlook {
             deferred,
             began: Instant::now(),
             last: None,
+            searched: None,
             untold: CameBack::default(),
             saw_all: true,
         }
@@ -59,6 +63,11 @@ impl Outlook {
         if let Some((at, seen)) = self.last
             && at.elapsed() < FRESH
         {
+            return Ok(self.put_together(seen, None));
+        }
+        if self.searched.is_some_and(|at| at.elapsed() < FRESH) {
+            let seen = twice_looked(&mut self.ahead).await?;
+            self.last = Some((Instant::now(), seen));
             return Ok(self.put_together(seen, None));
         }
         let came_back = async {
@@ -83,7 +92,8 @@ impl Outlook {
             }
         }
         let seen = seen?;
-        self.last = Some((Instant::now(), seen));
+        let now = Instant::now();
+        (self.last, self.searched) = (Some((now, seen)), Some(now));
         let told = std::mem::take(&mut self.untold);
         self.saw_all = told.complete;
         Ok(self.put_together(seen, Some(told.replayed)))
@@ -115,6 +125,11 @@ impl Outlook {
 
     /// The next view is to be a new one.
     pub fn look_again(&mut self) {
+        (self.last, self.searched) = (None, None);
+    }
+
+    /// The depths of the next view are to be new.
+    pub fn measure_again(&mut self) {
         self.last = None;
     }
 
@@ -130,10 +145,15 @@ impl Outlook {
     }
 
     fn put_together(&self, seen: Seen, came_back: Option<Vec<i64>>) -> View {
-        let shut = if seen.breaker == Breaker::Open {
-            Some(Shut::Breaker)
-        } else {
-            self.deferred.borrow().holds().then_some(Shut::Deferred)
+        let shut = match (seen.held, seen.breaker) {
+            (Some(Hold::Paused), _) => Some(Shut::Paused),
+            (Some(Hold::Run), _) => Some(Shut::Run),
+            (None, Breaker::Open) => Some(Shut::Breaker),
+            (None, _) => {
+                let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
+                let deferred = self.deferred.as_ref().is_some_and(holds);
+                deferred.then_some(Shut::Deferred)
+            }
         };
         View {
             now: self.began.elapsed(),

@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::gate::{Gate, Shut};
+use super::plan::Again;
 
 /// The first pause after a failed trial; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -33,12 +34,16 @@ const SLICE: f64 = 0.1;
 /// When a target that is worked on stays above its level for so many observation times, others
 /// keep it there.
 const PATIENCE: u32 = 4;
+/// So soon after a batch half of one is not worth the effort.
+const SOON: Duration = Duration::from_millis(20);
 /// Batches that may lie in the target beyond its level, so that it does not run dry; or what goes
 /// through in this part of a second, where that is more.
 const AHEAD: u64 = 2;
 const AHEAD_PART: u64 = 10;
 /// Good times longer ago that are remembered.
 const TIMES: usize = 32;
+/// In a queue of few messages that all fail one waits so many times as long before its last replay.
+const LAST_REPLAY: i64 = 3;
 /// Seconds with replays that are remembered.
 const SECONDS: usize = 600;
 /// So many of them are judged together.
@@ -86,7 +91,7 @@ pub struct View {
     pub alert_warn: u64,
     /// The replay target is that queue.
     pub target_is_alert_queue: bool,
-    /// It was looked at now; otherwise just before, and more room may have come since.
+    /// What came back was looked for now; otherwise it was just before.
     pub is_new: bool,
     /// Nothing that arrived in the source has gone unseen.
     pub all_seen: bool,
@@ -274,13 +279,45 @@ impl Memory {
         (second - latest < STALE).then(|| self.ratio_until(latest))
     }
 
-    /// Whether a message that was replayed in that second has to wait before it is replayed again:
-    /// nothing is known of the pipeline yet, and it has just failed.
+    /// The place of the first of these that may not be replayed again yet, with so many messages in
+    /// the source: nothing is known of the pipeline, and it has just failed.
+    ///
+    /// A queue that is no longer than a canary would use up all of its replays within minutes. So
+    /// after a failed trial its messages go one by one, an interval apart, and each waits for longer
+    /// before its last replay.
     #[must_use]
-    pub fn too_soon(&self, replayed_at: i64, second: i64, rules: &PaceRules) -> bool {
+    pub fn first_too_soon(
+        &self,
+        again: &[Again],
+        depth: u64,
+        second: i64,
+        rules: &PaceRules,
+    ) -> Option<usize> {
+        if !(rules.adaptive && self.on_trial) {
+            return None;
+        }
         let pause = i64::try_from(rules.retry_after.as_secs()).unwrap_or(i64::MAX);
-        let left = replayed_at.saturating_add(pause) - second;
-        rules.adaptive && self.on_trial && (1..=pause).contains(&left)
+        let is_within = |at: i64, pause: i64| {
+            let left = at.saturating_add(pause).saturating_sub(second);
+            (1..=pause).contains(&left)
+        };
+        let latest = self.cohorts.back().map(|cohort| cohort.second);
+        let sparing = self.failed > 0 && depth <= rules.canary_size;
+        let mut replayed = again.iter().enumerate();
+        let first = replayed.find(|(index, again)| {
+            if !sparing {
+                return is_within(again.at, pause);
+            }
+            let own = if again.last {
+                pause.saturating_mul(LAST_REPLAY)
+            } else {
+                pause
+            };
+            *index > 0
+                || is_within(again.at, own)
+                || latest.is_some_and(|latest| is_within(latest, pause))
+        });
+        first.map(|(_, again)| again.place)
     }
 
     /// Takes note of a batch that was moved: so many replays, and of those that had been replayed
@@ -575,11 +612,9 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
             (None, Err(until)) => wait(Gate::Probation, Waiting::Evidence, until),
             (None, Ok(())) if view.half_open => {
                 let count = rules.batch_size.min(rules.canary_size);
-                within_limits(Gate::Probation, count, memory.free_at, view, rules)
+                within_limits(Gate::Probation, count, &memory, view, rules)
             }
-            (None, Ok(())) => {
-                within_limits(Gate::Open, rules.batch_size, memory.free_at, view, rules)
-            }
+            (None, Ok(())) => within_limits(Gate::Open, rules.batch_size, &memory, view, rules),
         };
         return (memory, decision);
     }
@@ -613,7 +648,7 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
             if memory.is_above_level(count, view, rules) {
                 wait(gate, Waiting::Room, None)
             } else {
-                within_limits(gate, count, memory.free_at, view, rules)
+                within_limits(gate, count, &memory, view, rules)
             }
         }
         Err(until) => wait(gate, Waiting::Evidence, until),
@@ -625,12 +660,12 @@ pub fn decide(mut memory: Memory, view: &View, rules: &PaceRules) -> (Memory, De
 fn within_limits(
     gate: Gate,
     mut count: u64,
-    free_at: Duration,
+    memory: &Memory,
     view: &View,
     rules: &PaceRules,
 ) -> Decision {
-    if view.now < free_at && rules.max_per_second > 0 {
-        return wait(gate, Waiting::Rate, Some(free_at));
+    if view.now < memory.free_at && rules.max_per_second > 0 {
+        return wait(gate, Waiting::Rate, Some(memory.free_at));
     }
     if let Some(rate) = positive(rules.max_per_second) {
         #[expect(
@@ -651,7 +686,13 @@ fn within_limits(
     } else {
         ever
     };
-    let worthwhile = count.min(rules.canary_size).min(ever);
+    let is_soon = memory.last.is_some_and(|last| view.now < last + SOON);
+    let least = if is_soon {
+        rules.canary_size.max(count / 2)
+    } else {
+        rules.canary_size
+    };
+    let worthwhile = count.min(least).min(ever);
     let room = room(view, rules);
     if room < worthwhile.max(1) {
         return wait(gate, Waiting::Room, None);

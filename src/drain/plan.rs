@@ -21,6 +21,8 @@ pub struct Again {
     pub place: usize,
     /// When it was replayed last, in Unix seconds.
     pub at: i64,
+    /// Should it come back once more, it is parked.
+    pub last: bool,
 }
 
 impl Plan {
@@ -59,7 +61,8 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
             match disposition {
                 Disposition::Replay => {
                     let place = plan.transfers.len();
-                    let again = replayed_at.map(|at| Again { place, at });
+                    let last = ours.saturating_add(1) >= rules.max_poison_retries;
+                    let again = replayed_at.map(|at| Again { place, at, last });
                     plan.again.extend(again);
                 }
                 Disposition::Dead(Reason::RetriesExhausted) if ours >= rules.max_poison_retries => {
@@ -183,7 +186,8 @@ mod tests {
             r#"{"_moog_retry_count":3,"_remediation_count":2,"_remediation_at":15}"#,
             "[]",
         ]);
-        let noted = [Again { place: 0, at: 11 }, Again { place: 2, at: 13 }];
+        let noted = [(0, 11, false), (2, 13, true)];
+        let noted = noted.map(|(place, at, last)| Again { place, at, last });
         assert_eq!(again.again, noted, "a date without a count is not ours");
         assert_eq!(again.used_up, [14], "the other one was used up by others");
         assert_eq!(again.count(Disposition::Replay), 3);
@@ -328,6 +332,7 @@ mod tests {
                         prop_assert_eq!(read.retries(), was.retries());
                         prop_assert!(read.has("_remediation_reason"));
                     }
+                    other => prop_assert!(false, "the drain does not {other}"),
                 }
             }
         }

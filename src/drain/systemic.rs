@@ -28,6 +28,17 @@ impl Systemic {
         self.since.is_some()
     }
 
+    /// Since when parking has stopped, in Unix seconds.
+    #[must_use]
+    pub fn since(&self) -> Option<i64> {
+        self.since
+    }
+
+    /// Parking had stopped before a restart, and has not gone on since.
+    pub fn resume(&mut self, since: i64) {
+        self.since = Some(since);
+    }
+
     /// Whether a batch of this size may be committed, of which our replays have used up some, last
     /// replayed in these seconds. It may unless, together with those before it that make up twenty
     /// messages, more than `max_ratio` of it would be parked for that. Once parking has stopped,
@@ -157,6 +168,20 @@ mod tests {
             &[fresh; 100],
             NOW + 2 * HISTORY
         ));
+    }
+
+    #[test]
+    fn what_was_stopped_before_a_restart_stays_stopped_until_the_ratio_falls() {
+        let fresh = NOW - 60;
+        let later = NOW + 2 * HISTORY;
+        let mut new = Systemic::default();
+        assert!(new.admits(10, &[fresh; 10], NOW, 0.5), "too few");
+        let mut resumed = Systemic::default();
+        resumed.resume(NOW);
+        assert!(!resumed.admits(10, &[fresh; 10], later, 0.5));
+        assert_eq!(resumed.since(), Some(NOW));
+        assert!(resumed.admits(10, &[fresh; 5], later, 0.5));
+        assert_eq!(resumed.since(), None);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! `make pace`, or `cargo bench --bench pace -- --letters 20000 --alerter 500 --outage 20`.
 
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::disallowed_methods,
     reason = "it measures real time, in a program of its own"
 )]
@@ -13,6 +15,8 @@
 #[expect(unreachable_pub, reason = "the tests share it")]
 #[path = "../it/support/alerter.rs"]
 mod alerter;
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
+mod process;
 #[expect(
     dead_code,
     unreachable_pub,
@@ -33,6 +37,7 @@ use redis::cmd;
 use tokio::time::sleep;
 
 use alerter::Alerter;
+use process::cpu_seconds;
 use support::daemon::Daemon;
 use support::redis::{DEAD, Redis, SOURCE, TARGET};
 use support::{argument, message, say};
@@ -46,21 +51,66 @@ async fn main() {
     let outage = argument("--outage").unwrap_or(20);
     let rounds = argument("--rounds").unwrap_or(3);
     let many = argument("--many").unwrap_or(200_000);
-    after_an_outage(letters, capacity, outage).await;
-    let mut best = [0.0_f64; 2];
+    if letters > 0 {
+        after_an_outage(letters, capacity, outage).await;
+    }
+    what_it_costs(rounds, many).await;
+}
+
+/// Drains in each way by turns, so that all of them meet the same machine.
+async fn what_it_costs(rounds: usize, many: usize) {
+    let ways = [Way::Fixed, Way::Adaptive, Way::Limited];
+    let mut runs = ways.map(|_| vec![]);
     for _ in 0..rounds {
-        for (pace, best) in ["fixed", "adaptive"].into_iter().zip(&mut best) {
-            *best = best.max(when_all_is_well(pace, many).await);
+        for (way, runs) in ways.into_iter().zip(&mut runs) {
+            runs.push(when_all_is_well(way, many).await);
         }
     }
+    let of = |what: fn(&Run) -> f64, wanted: f64| {
+        runs.each_ref().map(|runs| {
+            let mut all: Vec<f64> = runs.iter().map(what).collect();
+            all.sort_unstable_by(f64::total_cmp);
+            all[((all.len() - 1) as f64 * wanted) as usize]
+        })
+    };
     say(&format!(
-        "\n{many} letters past an alerter that takes all there is, batches of 500 without a pause, best of {rounds}\n\
-         fixed pace                      {:.0} messages/s\n\
-         adaptive pace, without its ramp {:.0} messages/s, {:.2} of that",
-        best[0],
-        best[1],
-        best[1] / best[0]
+        "\n{many} letters past an alerter that takes all there is, batches of 500 without a pause, {rounds} rounds by turns,\n\
+         the adaptive pace without its ramp; ratios to the fixed pace\n\
+         {:37} {:>9} {:>18} {:>18}",
+        "", "fixed", "adaptive", "with its limits"
     ));
+    let row = |what: &str, [fixed, adaptive, limited]: [f64; 3], digits: usize| {
+        let (one, other) = (adaptive / fixed, limited / fixed);
+        say(&format!(
+            "{what:37} {fixed:9.digits$} {adaptive:9.digits$}, x {one:5.2} {limited:9.digits$}, x {other:5.2}"
+        ));
+    };
+    row("messages/s, best", of(|run| run.rate, 1.0), 0);
+    row("messages/s, median", of(|run| run.rate, 0.5), 0);
+    let cost = |run: &Run| run.cost;
+    row("CPU ms per 1,000 messages, least", of(cost, 0.0), 2);
+    row("CPU ms per 1,000 messages, median", of(cost, 0.5), 2);
+    row("messages a batch, median", of(|run| run.batch, 0.5), 0);
+}
+
+/// In which way a drain is measured.
+#[derive(Clone, Copy)]
+enum Way {
+    Fixed,
+    /// With no limit for the target, and an alert queue that is never too deep.
+    Adaptive,
+    /// With the defaults of both, which are 1,000: at two batches ahead they bind.
+    Limited,
+}
+
+/// What a drain did from a moment after its ramp to its end.
+struct Run {
+    /// Messages a second.
+    rate: f64,
+    /// User and system time of the daemon, in milliseconds per 1,000 messages.
+    cost: f64,
+    /// Messages in a batch, on average.
+    batch: f64,
 }
 
 /// Brings a backlog back while the alerter's database is away, and then is not.
@@ -137,10 +187,16 @@ async fn after_an_outage(letters: usize, capacity: usize, outage: usize) {
     ));
 }
 
-/// Messages a second past an alerter that takes all there is; of the adaptive pace those after its
-/// ramp.
-async fn when_all_is_well(pace: &str, letters: usize) -> f64 {
+/// Drains past an alerter that takes all there is; of the adaptive pace what comes after its ramp.
+async fn when_all_is_well(way: Way, letters: usize) -> Run {
     let redis = Redis::start();
+    let (pace, depth_allowed, warn) = match way {
+        Way::Fixed => ("fixed", "0", "1000000"),
+        Way::Adaptive => ("adaptive", "0", "1000000"),
+        Way::Limited => ("adaptive", "", "1000"),
+    };
+    let threshold = "mutt:config:alerter_queue_warn_threshold";
+    redis.command::<()>(&["SET", threshold, warn]).await;
     fill(&redis, letters).await;
     let alerter = Alerter::new(false);
     let work = working(&alerter, &redis, 1_000_000).await;
@@ -152,7 +208,7 @@ async fn when_all_is_well(pace: &str, letters: usize) -> f64 {
             ("REMEDIATION_BATCHES_PER_CYCLE", "0"),
             ("REMEDIATION_BATCH_PAUSE_MS", "0"),
             ("REPLAY_OBSERVE_SECONDS", "1"),
-            ("REPLAY_TARGET_MAX_DEPTH", "0"),
+            ("REPLAY_TARGET_MAX_DEPTH", depth_allowed),
         ],
     );
     let mut watched = redis.connect().await;
@@ -163,13 +219,23 @@ async fn when_all_is_well(pace: &str, letters: usize) -> f64 {
         left = depth(&mut watched, SOURCE).await;
         sleep(Duration::from_millis(1)).await;
     }
+    let commits = "mutt_remediation_commit_duration_seconds_count";
+    let before = daemon.metric(commits).await.expect("exposed");
     let began = Instant::now();
+    let used = cpu_seconds(daemon.id());
     let at_first = left;
     while left > 0 {
         left = depth(&mut watched, SOURCE).await;
         sleep(Duration::from_millis(1)).await;
     }
-    let rate = at_first as f64 / began.elapsed().as_secs_f64();
+    let took = began.elapsed();
+    let used = cpu_seconds(daemon.id()) - used;
+    let batches = daemon.metric(commits).await.expect("exposed") - before;
+    let run = Run {
+        rate: at_first as f64 / took.as_secs_f64(),
+        cost: used * 1e6 / at_first as f64,
+        batch: at_first as f64 / batches,
+    };
     while alerter.handled() < letters as u64 {
         assert!(began.elapsed() < Duration::from_secs(600), "stuck");
         sleep(Duration::from_millis(10)).await;
@@ -177,7 +243,7 @@ async fn when_all_is_well(pace: &str, letters: usize) -> f64 {
     alerter.stop.store(true, Ordering::SeqCst);
     work.await.expect("the alerter ends");
     drop(daemon);
-    rate
+    run
 }
 
 async fn working(

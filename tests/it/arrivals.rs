@@ -222,14 +222,15 @@ async fn what_came_back_is_kept_for_the_next_view_if_the_queues_ahead_cannot_be_
     let proxy = Proxy::before(redis.port()).await;
     let ahead = AheadConfig {
         target: TARGET.into(),
-        alert_queue: "mutt:alert_queue".into(),
+        alert_queue: Some("mutt:alert_queue".into()),
+        holds: vec![],
     };
     let (_guard, deferred) = watch::channel(Deferred::default());
     let mut outlook = Outlook::new(
         Ahead::new(line(proxy.port()), ahead),
         Arrivals::new(line(redis.port()), SOURCE, Fields::alerter()),
         false,
-        deferred,
+        Some(deferred),
     );
     outlook.view(true).await.expect("both can be looked at");
     redis.dead_letter(&[bounce(1, 3), "{".to_owned()]).await;

@@ -72,6 +72,7 @@ fn imports_stay_in_their_files() {
                 "link/sentinel.rs",
                 "dlq/redis.rs",
                 "dlq/ahead.rs",
+                "dlq/latch.rs",
                 "dlq/overflow.rs",
                 "guard/orphans.rs",
                 "dlq/spread.rs",

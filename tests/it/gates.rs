@@ -1,12 +1,13 @@
 //! What keeps replays back: the queues ahead, the circuit breaker, limits, and what came back.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mutt_remediation::metrics::Metrics;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Alerter, DEAD, Daemon, Redis, SOURCE, TARGET, until};
+use crate::support::{Alerter, DEAD, Daemon, Onward, Redis, SOURCE, Stepper, Stop, TARGET, until};
 
 const ALERTS: &str = "mutt:alert_queue";
 const BREAKER: &str = "mutt:circuit_breaker:moogsoft:state";
@@ -173,6 +174,41 @@ async fn a_rate_is_kept_over_batches_and_passes() {
 }
 
 #[tokio::test]
+async fn a_commit_without_an_answer_counts_for_the_rate() {
+    let redis = Redis::start();
+    let mut stepper = Stepper::before(redis.port()).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REDIS_PORT", &stepper.port().to_string()),
+            ("REPLAY_MAX_PER_SECOND", "1"),
+        ]),
+    );
+    let waiting = "mutt_remediation_waiting{for=\"rate\",source=\"alerter\"}";
+    let empty = "mutt_remediation_passes_total{outcome=\"empty\",source=\"alerter\"}";
+    // Nothing else is there to be counted. A machine that stands still for a second would not show
+    // it, so it may be tried more than once.
+    for attempt in 1.. {
+        stepper.stop_at(Stop::Reply("EXEC", 1));
+        redis.dead_letter(&letters(1)).await;
+        let held = stepper.held().await;
+        assert_eq!(redis.len(TARGET).await, attempt, "it has moved");
+        let before = daemon.metric(empty).await;
+        held.go(Onward::Cut);
+        let waited = Cell::new(false);
+        until("the next pass has begun", || async {
+            waited.set(daemon.metric(waiting).await == Some(1.0));
+            waited.get() || daemon.metric(empty).await > before
+        })
+        .await;
+        if waited.get() {
+            return;
+        }
+        assert!(attempt < 5, "the next one would have gone at once");
+    }
+}
+
+#[tokio::test]
 async fn where_the_rate_cuts_a_batch_the_pass_still_moves_what_its_batches_would_have_held() {
     let redis = Redis::start();
     redis.dead_letter(&letters(100)).await;
@@ -227,6 +263,100 @@ async fn when_most_of_a_batch_is_used_up_none_is_parked_until_an_operator_says_s
     })
     .await;
     daemon.until_metric(&shut("systemic"), |is| is == 0.0).await;
+}
+
+const LATCH: &str = "{mutt:dlq:alerter}:mutt:remediation:systemic:mutt:dlq:alerter";
+
+/// Puts letters where the oldest are.
+async fn older(redis: &Redis, letters: &[String]) {
+    let mut words = vec!["RPUSH", SOURCE];
+    words.extend(letters.iter().map(String::as_str));
+    let _: i64 = redis.command(&words).await;
+}
+
+#[tokio::test]
+async fn a_restart_does_not_forget_that_parking_has_stopped() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    // Too few in a batch to stop the parking for the first time; and by now they are history.
+    redis.dead_letter(&used_up(10, now - 90_000)).await;
+    let () = redis
+        .command(&["SET", LATCH, &(now - 80_000).to_string()])
+        .await;
+    let variables = with(&[("DYNAMIC_CONFIG_ENABLED", "true")]);
+    let daemon = Daemon::start(&redis, &variables);
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 1.0).await;
+    daemon.until_metric(&shut("systemic"), |is| is == 1.0).await;
+    assert_eq!(redis.len(SOURCE).await, 10);
+    drop(daemon);
+
+    // The ratio falls when others become the oldest, and the note goes.
+    older(&redis, &letters(10)).await;
+    let daemon = Daemon::start(&redis, &variables);
+    until("they are replayed", || async {
+        redis.len(TARGET).await == 10
+    })
+    .await;
+    until("the note is gone", || async {
+        redis
+            .command::<Option<String>>(&["GET", LATCH])
+            .await
+            .is_none()
+    })
+    .await;
+    daemon.until_metric(&shut("systemic"), |is| is == 0.0).await;
+}
+
+#[tokio::test]
+async fn the_note_is_there_while_parking_has_stopped_and_goes_when_an_operator_has_decided() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    redis.dead_letter(&used_up(30, now - 60)).await;
+    let variables = with(&[
+        ("REMEDIATION_BATCH_SIZE", "30"),
+        ("DYNAMIC_CONFIG_ENABLED", "true"),
+    ]);
+    let daemon = Daemon::start(&redis, &variables);
+    until("it is noted", || async {
+        let noted: Option<i64> = redis.command(&["GET", LATCH]).await;
+        noted.is_some_and(|since| since >= now)
+    })
+    .await;
+    drop(daemon);
+    let key = "mutt:config:poison_guard_enabled";
+    let () = redis.command(&["SET", key, "false", "EX", "60"]).await;
+    let _daemon = Daemon::start(&redis, &variables);
+    until("they are parked", || async { redis.len(DEAD).await == 30 }).await;
+    let noted: Option<String> = redis.command(&["GET", LATCH]).await;
+    assert_eq!(noted, None);
+}
+
+#[tokio::test]
+async fn a_note_that_cannot_be_kept_changes_nothing_for_the_drain() {
+    let redis = Redis::start();
+    let words = "ACL SETUSER worker on nopass ~* &* +@all -get -set -del".split(' ');
+    redis.command::<()>(&words.collect::<Vec<_>>()).await;
+    let now = jiff::Timestamp::now().as_second();
+    redis.dead_letter(&used_up(30, now - 60)).await;
+    let daemon = Daemon::start(
+        &redis,
+        &with(&[
+            ("REMEDIATION_BATCH_SIZE", "30"),
+            ("REDIS_USERNAME", "worker"),
+            ("REDIS_PASSWORD", "any"),
+        ]),
+    );
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 2.0).await;
+    assert_eq!(redis.len(SOURCE).await, 30);
+    older(&redis, &letters(30)).await;
+    until("the others are replayed", || async {
+        redis.len(TARGET).await == 30
+    })
+    .await;
+    let told = daemon.log().matches("cannot be noted").count();
+    assert_eq!(told, 1, "{}", daemon.log());
 }
 
 #[tokio::test]
@@ -310,6 +440,30 @@ async fn the_adaptive_pace_brings_all_back_after_an_outage_that_moogsoft_knows_n
 }
 
 #[tokio::test]
+async fn a_few_letters_go_one_by_one_while_none_gets_through() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(3)).await;
+    let alerter = Alerter::new(true);
+    let lists = [TARGET, SOURCE].map(str::to_owned);
+    let work = alerter.clone().work(redis.connect().await, lists, 500);
+    let work = tokio::spawn(work);
+    let variables = with(&[("REPLAY_PACE", "adaptive"), ("REPLAY_OBSERVE_SECONDS", "1")]);
+    let daemon = Daemon::start(&redis, &variables);
+    let replayed = "mutt_remediation_replay_success_total";
+    // All of them once, and then no two at a time.
+    daemon.until_metric(replayed, |count| count >= 4.0).await;
+    assert_eq!(daemon.metric(replayed).await, Some(4.0));
+    daemon.until_metric(&shut("bounces"), |is| is == 1.0).await;
+    assert_eq!(daemon.metric(replayed).await, Some(4.0));
+    alerter.failing.store(false, Ordering::SeqCst);
+    until("all are handled", || async { alerter.handled() == 3 }).await;
+    assert_eq!(alerter.most_replays(), 3);
+    assert_eq!(redis.len(DEAD).await, 0);
+    alerter.stop.store(true, Ordering::SeqCst);
+    work.await.expect("it ends");
+}
+
+#[tokio::test]
 async fn the_adaptive_pace_is_refused_as_a_key_where_replays_are_not_stamped() {
     let redis = Redis::start();
     let key = "mutt:config:replay_pace";
@@ -352,6 +506,7 @@ fn a_source_has_all_its_gauges_before_the_first_decision() {
         "mutt_remediation_next_trial_seconds{source=\"own\"} 0\n",
         "mutt_remediation_bounce_ratio{source=\"own\"} NaN\n",
         "mutt_remediation_bounced_total{source=\"own\"} 0\n",
+        "mutt_remediation_replays_per_second{source=\"own\"} 0\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

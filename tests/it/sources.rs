@@ -117,6 +117,40 @@ async fn two_sources_that_share_a_target_share_its_limit() {
     assert!(seen <= 25);
 }
 
+#[tokio::test]
+async fn a_full_alert_queue_keeps_back_only_what_goes_there() {
+    for (target, said, goes) in [
+        ("own:work", "", true),
+        ("own:work", "true", false),
+        (TARGET, "", false),
+        (ALERTS, "", false),
+        (TARGET, "false", true),
+    ] {
+        let redis = Redis::start();
+        redis.push(ALERTS, &vec!["{}"; 1_001]).await;
+        redis.push("own:dead", &[r#"{"id":1}"#]).await;
+        let daemon = Daemon::start(
+            &redis,
+            &[
+                ("REMEDIATION_SOURCES", "own"),
+                ("SOURCE_OWN_DLQ", "own:dead"),
+                ("SOURCE_OWN_TARGET", target),
+                ("SOURCE_OWN_BACKPRESSURE", said),
+            ],
+        );
+        let state = if goes { "open" } else { "shut" };
+        let gate = format!("mutt_remediation_gate{{source=\"own\",state=\"{state}\"}}");
+        daemon.until_metric(&gate, |is| is == 1.0).await;
+        if goes {
+            until("it is replayed", || async {
+                redis.len("own:dead").await == 0
+            })
+            .await;
+        }
+        assert_eq!(redis.len("own:dead").await, usize::from(!goes), "{target}");
+    }
+}
+
 #[test]
 fn variables_of_a_source_that_is_not_named_are_warned_about() {
     for named in ["", "syslog"] {

@@ -196,12 +196,47 @@ fn of_a_few_letters_none_uses_up_its_retries_in_an_outage_of_minutes() {
             ..of(0.0..590.0)
         };
         let few = Scenario {
-            horizon: 1_200,
+            horizon: 1_300,
             ..few
         };
         let outcome = run(&few, adaptive());
         assert_eq!(outcome.parked_good, 0, "{backlog}");
         assert_eq!(outcome.delivered, backlog);
+    }
+}
+
+#[test]
+fn a_queue_below_the_canarys_size_outlives_an_outage_of_four_intervals() {
+    for backlog in [1, 2, 3, 5, 10] {
+        let few = Scenario {
+            backlog,
+            horizon: 3_600,
+            ..of(0.0..1_190.0)
+        };
+        let outcome = run(&few, adaptive());
+        assert_eq!(outcome.parked_good, 0, "{backlog}");
+        assert_eq!(outcome.delivered, backlog);
+        // Two more tries than needed at most, and soon after the end.
+        assert!(*outcome.attempts.iter().max().expect("some") <= 3);
+        let seconds = outcome.settled.expect("it ends");
+        assert!(seconds < 1_190.0 + 330.0, "{backlog}: {seconds}");
+    }
+}
+
+#[test]
+fn a_few_letters_that_always_fail_are_parked_in_the_end() {
+    for backlog in [1, 5, 10] {
+        let poison = Scenario {
+            backlog,
+            poison: 1.0,
+            horizon: 3 * 3_600,
+            ..Scenario::calm()
+        };
+        let outcome = run(&poison, adaptive());
+        assert_eq!(outcome.parked_poison, backlog);
+        let seconds = outcome.settled.expect("it ends");
+        assert!(seconds > 1_190.0, "{backlog}: {seconds}");
+        assert!(seconds < 7_200.0, "{backlog}: {seconds}");
     }
 }
 

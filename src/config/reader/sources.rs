@@ -2,20 +2,21 @@
 
 use super::super::sections::ListVars;
 use super::super::sources::SourceConfig;
-use super::super::value::{Names, Text, Value};
+use super::super::value::{Flag, Names, Text, Value};
 use super::Reader;
 use crate::dlq::envelope::{Fields, REMEDIATION_AT, REMEDIATION_COUNT};
 use crate::dlq::redis::Lists;
 use crate::settings::{BatchSize, BatchesPerCycle, MaxPoisonRetries};
 
 /// What follows `SOURCE_<NAME>_`.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "DLQ",
     "TARGET",
     "DEAD",
     "POISON_FIELDS",
     "RESET_FIELDS",
     "REQUIRED_FIELDS",
+    "BACKPRESSURE",
     "BATCH_SIZE",
     "BATCHES_PER_CYCLE",
     "MAX_POISON_RETRIES",
@@ -58,7 +59,15 @@ impl Reader {
         let names = self.optional("REMEDIATION_SOURCES", vars.remediation_sources);
         let names = names.map_or_else(Vec::new, |names| names.0);
         for name in &names {
-            sources.extend(self.source(name, &dead));
+            let mut own = self.source(name, &dead);
+            if let Some(own) = &mut own {
+                // Elsewhere replays never reach the alert queue, as far as we know.
+                let feeds = [&sources[0].lists.target, &others.alert_queue];
+                let by_target = feeds.contains(&&own.lists.target);
+                let said = self.part(&name.to_ascii_uppercase(), "BACKPRESSURE");
+                own.backpressure = said.map_or(by_target, |Flag(on)| on);
+            }
+            sources.extend(own);
         }
         self.variables_of_nobody(&names);
         self.lists_that_differ(&sources);
@@ -228,6 +237,7 @@ fn source(name: &str, lists: Lists, fields: Fields) -> SourceConfig {
         lists,
         fields,
         required_fields: vec![],
+        backpressure: true,
         batch_size: None,
         batches_per_cycle: None,
         max_poison_retries: None,

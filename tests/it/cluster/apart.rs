@@ -236,6 +236,31 @@ async fn memory_that_ends_on_one_side_between_the_steps_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn a_batch_that_was_begun_is_finished_while_the_gate_is_shut() {
+    let cluster = parted().await;
+    cluster.push(SOURCE, &letters(7)).await;
+    let mut dying = queue(&cluster);
+    let (_, plan) = planned(&mut dying, 4).await;
+    trimming(&cluster, "-ltrim").await;
+    let committed = dying.commit(&plan.transfers).await;
+    committed.expect_err("it cannot trim");
+    trimming(&cluster, "+ltrim").await;
+    let breaker = "mutt:circuit_breaker:moogsoft:state";
+    let forwarder = cluster.at(breaker).await;
+    forwarder.command::<()>(&["SET", breaker, "OPEN"]).await;
+
+    let daemon = daemon(&cluster, APART, &[]);
+    let held = "mutt_remediation_passes_total{outcome=\"held\",source=\"alerter\"}";
+    daemon.until_metric(held, |passes| passes >= 2.0).await;
+    assert_eq!(cluster.len(SOURCE).await, 3, "no other batch was begun");
+    let moved = "mutt_remediation_replay_success_total";
+    assert_eq!(daemon.metric(moved).await, Some(2.0));
+    forwarder.command::<()>(&["DEL", breaker]).await;
+    empty(&cluster, SOURCE).await;
+    each_once(&cluster, APART, 7).await;
+}
+
+#[tokio::test]
 async fn queues_that_share_their_destinations_do_not_take_each_other_s_batches_for_their_own() {
     let cluster = parted().await;
     // Target and dead list of these share a slot, too.

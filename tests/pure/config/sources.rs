@@ -101,6 +101,20 @@ fn a_source_of_ones_own_has_what_is_said_of_it_and_the_rest_from_all() {
 }
 
 #[test]
+fn a_full_alert_queue_counts_for_what_goes_there_unless_it_is_said() {
+    assert!(load(&[]).expect("valid").sources[0].backpressure);
+    assert!(!own(&[]).backpressure);
+    assert!(own(&[("SOURCE_OWN_BACKPRESSURE", "on")]).backpressure);
+    for target in ["mutt:ingest_queue", "mutt:alert_queue"] {
+        let target = ("SOURCE_OWN_TARGET", target);
+        assert!(own(&[target]).backpressure);
+        assert!(!own(&[target, ("SOURCE_OWN_BACKPRESSURE", "no")]).backpressure);
+    }
+    let bad = [&OWN[..], &[("SOURCE_OWN_BACKPRESSURE", "perhaps")]].concat();
+    assert_eq!(problems(&bad).len(), 1);
+}
+
+#[test]
 fn our_own_count_is_among_the_poison_fields_once() {
     let fields = own(&[("SOURCE_OWN_POISON_FIELDS", "_remediation_count,tries")]).fields;
     assert_eq!(fields.poison, ["_remediation_count", "tries"]);

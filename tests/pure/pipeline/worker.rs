@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mutt_remediation::drain::gate::{Gate, Shut};
 use mutt_remediation::drain::pace::{Act, PaceRules, View, Waiting, decide};
+use mutt_remediation::drain::plan::Again;
 
 use super::{EPOCH, Message, POISON, POLL, STEPS, World, second, steps};
 
@@ -98,15 +99,25 @@ impl World<'_> {
     /// A batch of at most so many letters, as `Drain::batch` moves it.
     fn batch(&mut self, count: u64, seconds: f64, view: &View, rules: &PaceRules) -> Next {
         let oldest = self.dlq.iter().rev();
-        let too_soon = |letter: &Message| {
-            let again = (1..POISON).contains(&letter.replays);
-            again && self.memory.too_soon(letter.at, view.second, rules)
-        };
-        let batch: Vec<Message> = oldest
+        let mut batch: Vec<Message> = oldest
             .take(usize::try_from(count).expect("few"))
-            .take_while(|letter| !too_soon(letter))
             .copied()
             .collect();
+        let replayed_again = batch.iter().enumerate();
+        let replayed_again =
+            replayed_again.filter(|(_, letter)| (1..POISON).contains(&letter.replays));
+        let replayed_again: Vec<Again> = replayed_again
+            .map(|(place, letter)| Again {
+                place,
+                at: letter.at,
+                last: letter.replays + 1 >= POISON,
+            })
+            .collect();
+        let depth = self.dlq.len() as u64;
+        let memory = &self.memory;
+        if let Some(place) = memory.first_too_soon(&replayed_again, depth, view.second, rules) {
+            batch.truncate(place);
+        }
         let again = batch.iter().filter(|letter| letter.replays > 0);
         let (used_up, again): (Vec<Message>, Vec<Message>) =
             again.partition(|letter| letter.replays >= POISON);
