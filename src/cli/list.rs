@@ -220,7 +220,7 @@ pub(super) fn table(messages: &[Message], now: i64) -> Table {
         Column::Right("at"),
         Column::Right("age"),
         Column::Left("reason"),
-        Column::Right("failed"),
+        Column::Right("retries"),
         Column::Right("replays"),
         Column::Left("host"),
         Column::Left("severity"),

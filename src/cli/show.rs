@@ -111,7 +111,7 @@ fn shown(detail: &Detail, screen: Screen) -> String {
         format!("the worker would {} it", would(&detail.disposition)),
     );
     let number = |count: Option<u64>| count.map_or_else(String::new, spell::count);
-    fact("failed", number(message.retries));
+    fact("retries", number(message.retries));
     fact("replays", number(message.replays));
     if let Some(since) = message.since {
         let at = spell::instant(since.saturating_mul(1_000));

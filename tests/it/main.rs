@@ -10,6 +10,7 @@
 
 mod arrivals;
 mod chaos;
+mod cli;
 mod cluster;
 mod config;
 mod connection;
