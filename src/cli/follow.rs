@@ -44,14 +44,18 @@ pub(super) async fn follow(desk: &Desk, screen: Screen, run: &str) -> anyhow::Re
         () = watching => None,
     };
     bar.finish_and_clear();
-    let view = view.transpose()?;
-    let ended = view.as_ref().filter(|view| view.state != RunState::Running);
-    if ended.is_none() {
+    let stands = match &view {
+        Some(Ok(view)) => view.state == RunState::Running,
+        Some(Err(refusal)) => refusal.may_pass(),
+        None => true,
+    };
+    if stands {
         let run = clean::line(run);
         remark(&format!(
             "run {run} stands as it is: a daemon goes on with it, or `mutt-remediation runs follow {run}`"
         ));
     }
+    let view = view.transpose()?;
     let Some(view) = view else {
         return Ok(Outcome::Killed);
     };

@@ -41,18 +41,24 @@ pub(crate) struct Nothing {}
 #[derive(Args, Clone, Debug)]
 struct Place {
     /// Ask the API of a daemon there, such as http://host:8400, with the key in REMEDIATION_API_KEY or in the file that REMEDIATION_API_KEY_FILE names; without it Redis itself is asked, by the daemon's own variables
-    #[arg(long, value_name = "URL", help_heading = "Where and how")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Where and how"
+    )]
     url: Option<Url>,
     /// File with the API key
     #[arg(
         long,
+        global = true,
         value_name = "FILE",
         requires = "url",
         help_heading = "Where and how"
     )]
     key_file: Option<PathBuf>,
     /// Answer as one JSON document
-    #[arg(long, help_heading = "Where and how")]
+    #[arg(long, global = true, help_heading = "Where and how")]
     json: bool,
 }
 

@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn rates_come_from_two_looks() {
         let lines = queues(&status(104, 1_000), Some(&status(100, 3_000))).lines(None);
-        assert_eq!(lines[1], "alerter  1,000    -500.0               2s");
+        assert_eq!(lines[1], "alerter  1,000    -500.0                2s");
         let lines = queues(&status(104, 3_000), Some(&status(100, 1_000))).lines(None);
         assert!(lines[1].contains("+500.0"), "{lines:?}");
         let lines = queues(&status(104, 3_000), None).lines(None);

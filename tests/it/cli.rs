@@ -13,6 +13,7 @@ mod terminal;
 /// A command line with the variables of a daemon on this server.
 pub(crate) struct Cli {
     variables: Vec<(String, String)>,
+    url: Option<String>,
 }
 
 /// What a command said, and how it ended.
@@ -36,6 +37,7 @@ impl Cli {
         let owned = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self {
             variables: owned.collect(),
+            url: None,
         }
     }
 
@@ -46,6 +48,9 @@ impl Cli {
             .collect();
         let mut command = command(&variables);
         command.args(arguments);
+        if let Some(url) = &self.url {
+            command.args(["--url", url]);
+        }
         command
     }
 

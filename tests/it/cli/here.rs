@@ -26,10 +26,10 @@ async fn what_is_there_is_listed_for_people_and_for_programs() {
     assert_eq!(page["messages"].as_array().expect("messages").len(), 10);
     assert_eq!(page["messages"][0]["summary"], "m1");
     let lines = cli.done(&["ls", "alerter", "-n", "0", "--newest", "--ndjson"]);
-    let last: serde_json::Value =
+    let oldest: serde_json::Value =
         serde_json::from_str(lines.lines().last().expect("lines")).expect("JSON");
     assert_eq!(
-        (lines.lines().count(), &last["summary"]),
+        (lines.lines().count(), &oldest["summary"]),
         (30, &"m0".into())
     );
     let count = cli.done(&["ls", "alerter", "--count", "--contains", "message~M1"]);
@@ -291,11 +291,8 @@ async fn an_export_can_be_imported_byte_for_byte() {
     assert_eq!(said, "1,205 messages imported; dead has 1,205 now\n");
     assert_eq!(redis.list(DEAD).await, all);
 
-    let cut: String = text
-        .lines()
-        .skip(3)
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let cut: Vec<&str> = text.lines().skip(3).collect();
+    let cut = cut.join("\n");
     let said = cli.run_with(&["import", "dead", "--yes"], cut.as_bytes());
     assert_eq!(said.code, 2, "{said:?}");
     assert!(
@@ -398,7 +395,7 @@ async fn what_messages_say_steers_neither_terminals_nor_spreadsheets() {
     }
     let csv = cli.done(&["ls", "alerter", "--csv"]);
     assert_eq!(csv.lines().count(), 2, "{csv}");
-    for cell in [",\"'=cmd|'", ",\"'@SUM(1)\"", ",\"'-1␛[2J\""] {
+    for cell in [",\"'=cmd|'", ",\"'@SUM(1)\"", ",\"'-1[2J\""] {
         assert!(csv.contains(cell), "{csv}");
     }
     let raw = cli

@@ -53,11 +53,11 @@ async fn a_purge_needs_the_number_of_messages_typed() {
     let redis = Redis::start();
     redis.dead_letter(&letters(7)).await;
     let cli = Cli::on(&redis, &[]);
-    let said = cli.typed("purge alerter --all", "y\n");
+    let said = cli.typed_after("go on: ", "purge alerter --all", "y\n");
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("Type 7 to go on"), "{said:?}");
     assert_eq!(redis.len(SOURCE).await, 7);
-    let said = cli.typed("purge alerter --all", "7\n");
+    let said = cli.typed_after("go on: ", "purge alerter --all", "7\n");
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(redis.len(SOURCE).await, 0);
 }
@@ -67,10 +67,22 @@ async fn a_replay_needs_a_yes() {
     let redis = Redis::start();
     redis.dead_letter(&letters(7)).await;
     let cli = Cli::on(&redis, &[]);
-    assert_eq!(cli.typed("replay alerter --host sw1", "\n").code, 1);
-    assert_eq!(cli.typed("replay alerter --host sw1", "\u{3}").code, 130);
+    assert_eq!(
+        cli.typed_after("[y/N] ", "replay alerter --host sw1", "\n")
+            .code,
+        1
+    );
+    assert_eq!(
+        cli.typed_after("[y/N] ", "replay alerter --host sw1", "\u{3}")
+            .code,
+        130
+    );
     assert_eq!(redis.len(TARGET).await, 0);
-    assert_eq!(cli.typed("replay alerter --host sw1", "y\n").code, 0);
+    assert_eq!(
+        cli.typed_after("[y/N] ", "replay alerter --host sw1", "y\n")
+            .code,
+        0
+    );
     assert_eq!(redis.len(TARGET).await, 2);
 }
 
