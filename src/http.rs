@@ -5,6 +5,8 @@
 //! connection that sends nothing, or reads nothing, is closed after a while, when there are too many
 //! those that ask for nothing give way first, and many scrapes share one rendering.
 
+pub mod api;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

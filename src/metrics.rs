@@ -3,6 +3,7 @@
 //! Label sets are closed and start at zero, so that a rate is right from the first scrape on. No
 //! label is ever taken from a message.
 
+mod api;
 mod guard;
 mod rate;
 
@@ -24,6 +25,7 @@ use crate::drain::report::{Ended, Report};
 use crate::health::Verdict;
 use crate::link;
 
+pub use api::ApiMetrics;
 pub use guard::GuardMetrics;
 use rate::ReplayRate;
 
@@ -44,6 +46,8 @@ pub struct Metrics {
     pub settings: SettingsMetrics,
     /// The backpressure guard.
     pub guard: GuardMetrics,
+    /// The operator's API.
+    pub api: ApiMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -114,6 +118,7 @@ impl Metrics {
             survey: SurveyMetrics::new(&new)?,
             settings: SettingsMetrics::new(&new)?,
             guard: GuardMetrics::new(&new)?,
+            api: ApiMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(
