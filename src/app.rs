@@ -23,9 +23,11 @@ use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
+use crate::http::api::{Access, ApiState};
 use crate::http::{self, BindError, HealthState};
 use crate::link::LinkConfig;
 use crate::metrics::Metrics;
+use crate::operate::Operator;
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -72,6 +74,7 @@ pub struct App {
     front: Thread,
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
+    api: Option<Api>,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -80,6 +83,13 @@ pub struct App {
     knowledge: watch::Sender<Knowledge>,
     dynamic: bool,
     metrics: Metrics,
+}
+
+/// The operator's API before it is served.
+#[derive(Debug)]
+struct Api {
+    listener: (TcpListener, SocketAddr),
+    state: ApiState,
 }
 
 impl App {
@@ -98,6 +108,7 @@ impl App {
             .map_or(Duration::ZERO, |probe| probe.timeout);
         let probe = config
             .probe
+            .clone()
             .map(Probe::new)
             .transpose()
             .map_err(StartError::Probe)?;
@@ -111,6 +122,8 @@ impl App {
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
+
+        let api = api(&front, &config, &metrics)?;
 
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
@@ -163,6 +176,7 @@ impl App {
             front,
             health,
             metrics_listener,
+            api,
             drains,
             survey,
             guard: config.guard,
@@ -184,6 +198,12 @@ impl App {
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_listener.1
+    }
+
+    /// Address of the operator's API, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|api| api.listener.1)
     }
 
     /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
@@ -215,6 +235,11 @@ impl App {
             "metrics",
             http::serve(self.metrics_listener.0, metrics, closing.clone()),
         );
+        if let Some(api) = self.api {
+            let pages = http::api::routes(api.state);
+            let serve = http::serve(api.listener.0, pages, closing.clone());
+            listeners.spawn_on(&self.front, "api", serve);
+        }
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
@@ -316,4 +341,38 @@ fn listen(
         .map_err(StartError::Bind)?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     Ok((listener, address))
+}
+
+/// The operator's API, if there is to be one. It has lines to Redis of its own, because a line lives
+/// on the thread that has opened it.
+fn api(front: &Thread, config: &Config, metrics: &Metrics) -> Result<Option<Api>, StartError> {
+    const VARIABLE: &str = "API_PORT_REMEDIATION";
+    let Some(api) = &config.api else {
+        return Ok(None);
+    };
+    let bound = front.within(|| match api.address {
+        None => http::bind(api.port, VARIABLE),
+        Some(address) => http::bind_at(address, api.port, VARIABLE),
+    });
+    let listener = match bound {
+        Ok(listener) => listener,
+        Err(error) if !api.wanted => {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(error = format!("{error:#}"), "the operator's api is not served");
+            return Ok(None);
+        }
+        Err(error) => return Err(StartError::Bind(error)),
+    };
+    let address = listener.local_addr().map_err(StartError::Address)?;
+    let access = api.access();
+    let who = match access {
+        Access::Keys(_) => "who has a key",
+        _ => "everybody on this machine",
+    };
+    tracing::info!(open_to = who, "the operator's api");
+    let operator = Operator::new(config);
+    Ok(Some(Api {
+        listener: (listener, address),
+        state: ApiState::new(operator, access, metrics.api.clone()),
+    }))
 }

@@ -107,6 +107,7 @@ fn daemon() -> anyhow::Result<Outcome> {
             instance,
             health = %app.health_address(),
             metrics = %app.metrics_address(),
+            api = app.api_address().map(tracing::field::display),
             "up"
         );
         tokio::select! {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::value::{
-    Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio,
+    AccessKey, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio,
     RedisUrl, Text, Whole,
 };
 use crate::settings::{
@@ -108,6 +108,14 @@ pub(super) struct OperatorVars {
 pub(super) struct PortVars {
     pub(super) metrics_port_remediation: Field<Port>,
     pub(super) health_port_remediation: Field<Port>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApiVars {
+    pub(super) api_port_remediation: Field<Port>,
+    pub(super) api_bind_remediation: Option<Field<Bind>>,
+    pub(super) remediation_api_key: Option<Field<AccessKey>>,
+    pub(super) remediation_api_read_key: Option<Field<AccessKey>>,
 }
 
 #[derive(Deserialize)]
