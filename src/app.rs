@@ -9,25 +9,28 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Trail;
+use crate::audit::tell::{Journal, Scribe, journal};
+use crate::audit::{self, Trail};
 use crate::background::{Died, Loops, Pulse, Thread};
 use crate::config::Config;
 use crate::config::sources::SourceConfig;
-use crate::dlq::ahead::{Ahead, AheadConfig};
+use crate::dlq::ahead::{Ahead, AheadConfig, Hold};
 use crate::dlq::arrivals::Arrivals;
 use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
+use crate::drain::status::Board;
 use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
-use crate::http::api::{Access, ApiState};
+use crate::http::api::ApiState;
 use crate::http::{self, BindError, HealthState};
-use crate::link::LinkConfig;
 use crate::metrics::Metrics;
 use crate::operate::Operator;
+use crate::operate::queues::Keys;
+use crate::retain::{self, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -74,7 +77,7 @@ pub struct App {
     front: Thread,
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
-    api: Option<Api>,
+    api: Option<((TcpListener, SocketAddr), ApiState)>,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -82,14 +85,12 @@ pub struct App {
     settings: watch::Sender<Settings>,
     knowledge: watch::Sender<Knowledge>,
     dynamic: bool,
+    scribe: Scribe,
+    /// Where refused settings are told.
+    refusals: (Journal, Option<String>),
+    operator: Operator,
+    retain: RetainConfig,
     metrics: Metrics,
-}
-
-/// The operator's API before it is served.
-#[derive(Debug)]
-struct Api {
-    listener: (TcpListener, SocketAddr),
-    state: ApiState,
 }
 
 impl App {
@@ -122,8 +123,7 @@ impl App {
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
-
-        let api = api(&front, &config, &metrics)?;
+        let api = listen_api(&front, &config)?;
 
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
@@ -133,7 +133,7 @@ impl App {
         }
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
-        let (settings, following) = watch::channel(config.settings);
+        let (settings, following) = watch::channel(config.settings.clone());
         let unread = if config.dynamic {
             Knowledge::Unread
         } else {
@@ -142,8 +142,9 @@ impl App {
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
         let moogsoft = Arc::new(Mutex::new(Moogsoft::new(probe)));
+        let (journal, scribe) = journal(config.audit.length);
         let mut drains = vec![];
-        for source in config.sources {
+        for source in config.sources.clone() {
             let redis = &config.redis;
             let lists = source.lists.clone();
             let names = (source.name.as_str(), lists.source.as_str());
@@ -155,11 +156,15 @@ impl App {
                 config: DrainConfig {
                     batch_max_bytes: config.batch_max_bytes,
                     stamp: config.stamp,
+                    instance: config.audit.instance.clone(),
+                    audit: trail.as_ref().map(|trail| trail.key.clone()),
                     patience,
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(redis, &source, &config.alert_queue, deferred.clone()),
+                outlook: outlook(&config, &source, deferred.clone()),
+                journal: journal.clone(),
+                board: Board::new(&source.name),
                 latch: Latch::new(redis.clone(), &lists.source),
                 queue: Queue::new(redis.clone(), lists)
                     .map_err(StartError::NoRoom)?
@@ -171,6 +176,19 @@ impl App {
                 learnt: Learnt::default(),
                 source,
             });
+        }
+        let first = &config.sources[0].lists.source;
+        let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
+        let boards: Vec<_> = boards.collect();
+        let api = api.zip(config.api.as_ref()).map(|(listener, api)| {
+            // Its lines to Redis are its own: a line lives on the thread that has opened it.
+            let operator = Operator::new(&config).beside(following.clone(), boards.clone());
+            let state = ApiState::new(operator, api.access(), metrics.api.clone());
+            (listener, state)
+        });
+        let operator = Operator::new(&config).beside(following, boards);
+        for queue in operator.dead_lists() {
+            metrics.retain.list(&queue.name);
         }
         Ok(Self {
             front,
@@ -184,6 +202,10 @@ impl App {
             settings,
             knowledge: known,
             dynamic: config.dynamic,
+            scribe,
+            refusals: (journal, audit::key(&config.redis, first)),
+            operator,
+            retain: config.retain,
             metrics,
         })
     }
@@ -203,7 +225,7 @@ impl App {
     /// Address of the operator's API, if it is served.
     #[must_use]
     pub fn api_address(&self) -> Option<SocketAddr> {
-        self.api.as_ref().map(|api| api.listener.1)
+        self.api.as_ref().map(|((_, address), _)| *address)
     }
 
     /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
@@ -235,14 +257,22 @@ impl App {
             "metrics",
             http::serve(self.metrics_listener.0, metrics, closing.clone()),
         );
-        if let Some(api) = self.api {
-            let pages = http::api::routes(api.state);
-            let serve = http::serve(api.listener.0, pages, closing.clone());
+        if let Some(((listener, _), api)) = self.api {
+            let serve = http::serve(listener, http::api::routes(api), closing.clone());
             listeners.spawn_on(&self.front, "api", serve);
         }
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
+        loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
+        let retain = retain::run(
+            self.retain,
+            self.operator.clone(),
+            self.metrics.retain.clone(),
+            shutdown.clone(),
+        );
+        loops.spawn("retain", retain);
+        loops.spawn("runs", self.operator.work(shutdown.clone()));
         loops.spawn(
             "survey",
             survey::run(self.survey, reach, self.metrics.survey, shutdown.clone()),
@@ -253,6 +283,7 @@ impl App {
                 redis,
                 self.settings,
                 self.metrics.settings,
+                self.refusals,
                 self.knowledge,
                 shutdown.clone(),
             );
@@ -292,20 +323,22 @@ impl App {
 }
 
 /// Looks at the pipeline behind a source's target.
-fn outlook(
-    redis: &LinkConfig,
-    source: &SourceConfig,
-    alert_queue: &str,
-    deferred: watch::Receiver<Deferred>,
-) -> Outlook {
+fn outlook(config: &Config, source: &SourceConfig, deferred: watch::Receiver<Deferred>) -> Outlook {
+    let Config {
+        redis, alert_queue, ..
+    } = config;
+    let keys = Keys::of(redis, &config.audit, &source.lists.source);
     let ahead = AheadConfig {
         target: source.lists.target.clone(),
         alert_queue: source.backpressure.then(|| alert_queue.to_owned()),
+        holds: keys.map_or_else(Vec::new, |keys| {
+            vec![(Hold::Paused, keys.pause), (Hold::Run, keys.active)]
+        }),
     };
     Outlook::new(
         Ahead::new(redis.clone(), ahead),
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
-        source.lists.target == alert_queue,
+        source.lists.target == *alert_queue,
         source.backpressure.then_some(deferred),
     )
 }
@@ -343,36 +376,30 @@ fn listen(
     Ok((listener, address))
 }
 
-/// The operator's API, if there is to be one. It has lines to Redis of its own, because a line lives
-/// on the thread that has opened it.
-fn api(front: &Thread, config: &Config, metrics: &Metrics) -> Result<Option<Api>, StartError> {
+/// The listener of the operator's API, if there is to be one.
+fn listen_api(
+    thread: &Thread,
+    config: &Config,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     const VARIABLE: &str = "API_PORT_REMEDIATION";
     let Some(api) = &config.api else {
         return Ok(None);
     };
-    let bound = front.within(|| match api.address {
+    let bound = thread.within(|| match api.address {
         None => http::bind(api.port, VARIABLE),
         Some(address) => http::bind_at(address, api.port, VARIABLE),
     });
-    let listener = match bound {
-        Ok(listener) => listener,
-        Err(error) if !api.wanted => {
-            let error = anyhow::Error::new(error);
-            tracing::warn!(error = format!("{error:#}"), "the operator's api is not served");
-            return Ok(None);
+    match bound {
+        Ok(listener) => {
+            let address = listener.local_addr().map_err(StartError::Address)?;
+            Ok(Some((listener, address)))
         }
-        Err(error) => return Err(StartError::Bind(error)),
-    };
-    let address = listener.local_addr().map_err(StartError::Address)?;
-    let access = api.access();
-    let who = match access {
-        Access::Keys(_) => "who has a key",
-        _ => "everybody on this machine",
-    };
-    tracing::info!(open_to = who, "the operator's api");
-    let operator = Operator::new(config);
-    Ok(Some(Api {
-        listener: (listener, address),
-        state: ApiState::new(operator, access, metrics.api.clone()),
-    }))
+        // Nobody has asked for it, and a daemon that ran before there was one must still run.
+        Err(error) if !api.wanted => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "the operator's api is not served");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Bind(error)),
+    }
 }

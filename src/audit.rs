@@ -261,12 +261,10 @@ mod tests {
     #[test]
     fn a_batch_is_told_by_its_counts_and_what_is_parked_by_digest_and_reason() {
         let dead = Disposition::Dead(Reason::RetriesExhausted);
+        let poison = r#"{"secret":"payload","_moog_retry_count":7,"_correlation_id":"c\u001b-1"}"#;
         let told = trail().entries(&[
             transfer(r#"{"secret":"payload"}"#, Disposition::Replay),
-            transfer(
-                r#"{"secret":"payload","_moog_retry_count":7,"_correlation_id":"c\u001b-1"}"#,
-                dead,
-            ),
+            transfer(poison, dead),
         ]);
         let text: Vec<String> = told
             .iter()
@@ -279,7 +277,10 @@ mod tests {
             text,
             [
                 "kind=commit source=alerter replayed=1 dead=1",
-                r#"kind=parked source=alerter messages=[{"disposition":"dead","reason":"retries_exhausted","retries":7,"digest":"73461f571bc2c2bbb9af8d87ca25cc1ad7d1bf07","correlation_id":"c-1"}]"#
+                &format!(
+                    r#"kind=parked source=alerter messages=[{{"disposition":"dead","reason":"retries_exhausted","retries":7,"digest":"{}","correlation_id":"c-1"}}]"#,
+                    digest(poison.as_bytes())
+                )
             ]
         );
     }

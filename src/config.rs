@@ -19,6 +19,7 @@ use crate::guard::GuardConfig;
 use crate::health::probe::ProbeConfig;
 use crate::http::api::ApiConfig;
 use crate::link::LinkConfig;
+use crate::retain::RetainConfig;
 use crate::settings::Settings;
 use crate::telemetry::TelemetryConfig;
 use reader::Reader;
@@ -56,6 +57,8 @@ pub struct Config {
     pub guard: Option<GuardConfig>,
     /// How the audit is kept.
     pub audit: AuditConfig,
+    /// The bounds of the dead lists.
+    pub retain: RetainConfig,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -128,6 +131,11 @@ impl Config {
 
         let vars: OperatorVars = reader.section()?;
         let length = vars.remediation_audit_length;
+        let (bounds, archive) = (
+            (vars.dead_letter_max, vars.dead_letter_max_age_days),
+            vars.dead_letter_archive,
+        );
+        let retain = reader.retain(bounds, archive, &redis, &sources);
         let audit = AuditConfig {
             length: reader.take("REMEDIATION_AUDIT_LENGTH", length).0,
             instance: telemetry.instance.clone(),
@@ -159,6 +167,7 @@ impl Config {
             batch_max_bytes: reader.take("REMEDIATION_BATCH_MAX_BYTES", max_bytes).0,
             stamp,
             audit,
+            retain,
             probe,
             warnings: vec![],
             effective: vec![],

@@ -10,6 +10,7 @@ pub mod outlook;
 pub mod pace;
 pub mod plan;
 pub mod report;
+pub mod status;
 pub mod systemic;
 mod tell;
 
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::tell::Journal;
 use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
 use crate::dlq::latch::Latch;
@@ -37,6 +39,7 @@ use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
 use plan::{Plan, conserves};
 use report::{Ended, Report};
+use status::Board;
 use systemic::Systemic;
 use tell::Trouble;
 
@@ -64,6 +67,10 @@ pub struct DrainConfig {
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
+    /// Who we are.
+    pub instance: String,
+    /// The stream that the audit of the source is written to, if one is kept.
+    pub audit: Option<String>,
     /// How long one batch may take before the loop counts as stuck.
     pub patience: Duration,
 }
@@ -93,6 +100,10 @@ pub struct Drain {
     pub pulse: Pulse,
     /// Whether the settings in Redis are known: without them a pause that was set there is not.
     pub knowledge: watch::Receiver<Knowledge>,
+    /// Where the audit hears of what no commit tells.
+    pub journal: Journal,
+    /// Shows how the drain stands.
+    pub board: Board,
     /// What becomes of the replays.
     pub learnt: Learnt,
 }
@@ -234,6 +245,7 @@ impl Drain {
             self.look_at_what_is_left(&mut report).await;
         }
         self.metrics.pass_ended(&report, began.elapsed());
+        self.board.passed(&report, now());
         report
     }
 

@@ -7,6 +7,8 @@
 //! | [`drain`] | the pass: gate, peek, classify, plan, commit, report |
 //! | [`dlq`] | the words for that, the envelope, and the queues on Redis |
 //! | [`health`] | the gate before Moogsoft |
+//! | [`operate`], [`audit`] | the operator's side, and what is written down of each act |
+//! | [`retain`] | bounds of the dead lists |
 //! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`] | what the outside can see |
 //! | [`link`], [`background`], [`shutdown`], [`telemetry`] | the ground to stand on |
@@ -28,6 +30,7 @@ pub mod http;
 pub mod link;
 pub mod metrics;
 pub mod operate;
+pub mod retain;
 pub mod settings;
 pub mod shutdown;
 pub mod survey;

@@ -6,6 +6,7 @@
 mod api;
 mod guard;
 mod rate;
+mod retain;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use crate::link;
 pub use api::ApiMetrics;
 pub use guard::GuardMetrics;
 use rate::ReplayRate;
+pub use retain::RetainMetrics;
 
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub guard: GuardMetrics,
     /// The operator's API.
     pub api: ApiMetrics,
+    /// The dead lists' bounds.
+    pub retain: RetainMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -119,6 +123,7 @@ impl Metrics {
             settings: SettingsMetrics::new(&new)?,
             guard: GuardMetrics::new(&new)?,
             api: ApiMetrics::new(&new)?,
+            retain: RetainMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(

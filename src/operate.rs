@@ -30,7 +30,8 @@ use crate::drain::classify::Rules;
 use crate::link::cluster::slot;
 use crate::settings::Settings;
 pub use error::Error;
-use queues::Queue;
+pub use look::line;
+use queues::{Queue, Role};
 use store::Store;
 use wire::{Action, DrainStatus, Line};
 
@@ -89,6 +90,24 @@ impl Operator {
         self
     }
 
+    /// Its lines to Redis.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who we are.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.audit.instance
+    }
+
+    /// The dead lists.
+    pub fn dead_lists(&self) -> impl Iterator<Item = &Queue> {
+        let queues = self.queues.iter();
+        queues.filter(|queue| queue.role == Role::Dead)
+    }
+
     fn named(&self, name: &str) -> Result<&Queue, Error> {
         queues::named(&self.queues, name)
     }
@@ -105,7 +124,8 @@ impl Operator {
     }
 
     /// What a move off a queue writes down.
-    fn trail(&self, queue: &Queue, about: Entry, each: bool) -> Option<Trail> {
+    #[must_use]
+    pub fn trail(&self, queue: &Queue, about: Entry, each: bool) -> Option<Trail> {
         Some(Trail {
             key: queue.keys.audit.clone()?,
             length: self.audit.length,

@@ -2,6 +2,7 @@
 
 mod api;
 mod guard;
+mod retain;
 mod sentinels;
 mod sources;
 

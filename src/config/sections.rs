@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::value::{
-    AccessKey, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name, Names, PaceName, Port, Ratio,
-    RedisUrl, Text, Whole,
+    AccessKey, ArchivePlace, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name,
+    Names, PaceName, Port, Ratio, RedisUrl, Text, Whole,
 };
 use crate::settings::{
     BatchPause, BatchSize, BatchesPerCycle, CanarySize, Interval, MaxPerSecond, MaxPoisonRetries,
@@ -102,6 +102,9 @@ pub(super) struct SentinelVars {
 #[derive(Deserialize)]
 pub(super) struct OperatorVars {
     pub(super) remediation_audit_length: Field<Whole<0, 1_000_000>>,
+    pub(super) dead_letter_max: Field<Whole<0, 1_000_000_000>>,
+    pub(super) dead_letter_max_age_days: Field<Whole<0, 36_500>>,
+    pub(super) dead_letter_archive: Option<Field<ArchivePlace>>,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use crate::retain::archive::Archive;
+
 /// A type that can be read from the text of a variable.
 pub trait Value: Sized {
     /// Whether the text must not be shown.
@@ -186,6 +188,25 @@ impl Value for Names {
             .filter(|name| !name.is_empty());
         let names = names.map(|name| Text::parse(name).map(|text| text.0));
         names.collect::<Option<_>>().map(Self)
+    }
+}
+
+/// Where evicted messages are put.
+#[derive(Clone, Debug)]
+pub struct ArchivePlace(pub Archive);
+
+impl Value for ArchivePlace {
+    fn expected() -> String {
+        "the absolute path of a directory, or list: and the name of a list".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(list) = text.strip_prefix("list:") {
+            let list = Text::parse(list)?.0;
+            return (!list.trim().is_empty()).then_some(Self(Archive::List(list)));
+        }
+        let path = PathBuf::from(text);
+        path.is_absolute().then_some(Self(Archive::Directory(path)))
     }
 }
 

@@ -192,11 +192,28 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         title: "Operator",
-        variables: &[var(
-            "REMEDIATION_AUDIT_LENGTH",
-            "10000",
-            "entries of the audit that are kept, about; 0 = keep no audit",
-        )],
+        variables: &[
+            var(
+                "REMEDIATION_AUDIT_LENGTH",
+                "10000",
+                "entries of the audit that are kept, about; 0 = keep no audit",
+            ),
+            var(
+                "DEAD_LETTER_MAX",
+                "0",
+                "messages in a dead list, at most: the oldest above that are evicted; 0 = no limit",
+            ),
+            var(
+                "DEAD_LETTER_MAX_AGE_DAYS",
+                "0",
+                "days that a message stays in a dead list before it is evicted; 0 = for ever",
+            ),
+            var(
+                "DEAD_LETTER_ARCHIVE",
+                "",
+                "where evicted messages are put first: a directory, as an absolute path, or list:NAME; without it they are gone",
+            ),
+        ],
     },
     Group {
         title: "Moogsoft",

@@ -24,6 +24,17 @@ pub struct AheadConfig {
     pub target: String,
     /// The queue in front of the forwarder; `None` if its depth is nothing to these replays.
     pub alert_queue: Option<String>,
+    /// Where operators say that the source is not to be drained.
+    pub holds: Vec<(Hold, String)>,
+}
+
+/// Why an operator keeps a drain from its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is paused.
+    Paused,
+    /// A run is at work on it.
+    Run,
 }
 
 /// The forwarder's circuit breaker.
@@ -49,6 +60,16 @@ pub struct Seen {
     pub alert_warn: u64,
     /// The forwarder's circuit breaker.
     pub breaker: Breaker,
+    /// An operator keeps the drain from its source.
+    pub held: Option<Hold>,
+}
+
+/// What people and the forwarder have set.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    warn: u64,
+    breaker: Breaker,
+    held: Option<Hold>,
 }
 
 /// Looks ahead over lines of its own.
@@ -57,7 +78,7 @@ pub struct Ahead {
     links: Links,
     config: AheadConfig,
     /// What people and the forwarder have set, and when that was read.
-    set: Option<(Instant, u64, Breaker)>,
+    set: Option<(Instant, Set)>,
     /// What could not be used, so that it is told once.
     told: Vec<&'static str>,
 }
@@ -82,6 +103,7 @@ impl Ahead {
         let AheadConfig {
             target,
             alert_queue,
+            ..
         } = self.config.clone();
         let target_depth = self.depth(&target).await?;
         let alert_depth = match &alert_queue {
@@ -89,12 +111,17 @@ impl Ahead {
             Some(queue) if *queue == target => target_depth,
             Some(queue) => self.depth(queue).await?,
         };
-        let (alert_warn, breaker) = self.what_is_set().await?;
+        let Set {
+            warn,
+            breaker,
+            held,
+        } = self.what_is_set().await?;
         Ok(Seen {
             target_depth,
             alert_depth,
-            alert_warn,
+            alert_warn: warn,
             breaker,
+            held,
         })
     }
 
@@ -106,11 +133,11 @@ impl Ahead {
         }))
     }
 
-    async fn what_is_set(&mut self) -> Result<(u64, Breaker), link::Error> {
-        if let Some((at, warn, breaker)) = self.set
+    async fn what_is_set(&mut self) -> Result<Set, link::Error> {
+        if let Some((at, set)) = self.set
             && at.elapsed() < FRESH
         {
-            return Ok((warn, breaker));
+            return Ok(set);
         }
         let warn = if self.config.alert_queue.is_some() {
             self.warn_threshold().await?
@@ -126,8 +153,26 @@ impl Ahead {
                 Breaker::Closed
             }
         };
-        self.set = Some((Instant::now(), warn, breaker));
-        Ok((warn, breaker))
+        let set = Set {
+            warn,
+            breaker,
+            held: self.held().await?,
+        };
+        self.set = Some((Instant::now(), set));
+        Ok(set)
+    }
+
+    async fn held(&mut self) -> Result<Option<Hold>, link::Error> {
+        for (hold, key) in self.config.holds.clone() {
+            match self.ask::<bool>(redis::cmd("EXISTS").arg(&key), &key).await? {
+                Some(true) => return Ok(Some(hold)),
+                Some(false) => {}
+                None => self.tell(
+                    "whether an operator has paused the source cannot be read: it counts as not paused",
+                ),
+            }
+        }
+        Ok(None)
     }
 
     async fn warn_threshold(&mut self) -> Result<u64, link::Error> {

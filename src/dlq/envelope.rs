@@ -160,6 +160,12 @@ impl<'a> Envelope<'a> {
         self.replayed_at().or_else(timestamp)
     }
 
+    /// Unix seconds since when this message has been parked.
+    #[must_use]
+    pub fn dead_at(&self) -> Option<i64> {
+        unix_seconds(self.members.last(REMEDIATION_DEAD_AT)?)
+    }
+
     /// What turns the message into one that goes back to work: counted, dated, with the alerter's
     /// count reset. `now` is in Unix seconds.
     #[must_use]

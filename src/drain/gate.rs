@@ -18,6 +18,10 @@ pub enum Gate {
 pub enum Shut {
     /// Remediation is switched off.
     Disabled,
+    /// An operator has paused the source.
+    Paused,
+    /// A run of an operator is at work on the source.
+    Run,
     /// The probe of Moogsoft fails.
     Moogsoft,
     /// The forwarder's circuit breaker is open.
@@ -34,8 +38,10 @@ pub enum Shut {
 
 impl Shut {
     /// Every cause, for closed metric label sets.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Disabled,
+        Self::Paused,
+        Self::Run,
         Self::Moogsoft,
         Self::Breaker,
         Self::Backpressure,
@@ -49,6 +55,8 @@ impl Shut {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
+            Self::Paused => "paused",
+            Self::Run => "run",
             Self::Moogsoft => "moogsoft",
             Self::Breaker => "circuit_breaker",
             Self::Backpressure => "backpressure",

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::gate::Shut;
 use super::pace::View;
-use crate::dlq::ahead::{Ahead, Breaker, Seen};
+use crate::dlq::ahead::{Ahead, Breaker, Hold, Seen};
 use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
@@ -145,12 +145,15 @@ impl Outlook {
     }
 
     fn put_together(&self, seen: Seen, came_back: Option<Vec<i64>>) -> View {
-        let shut = if seen.breaker == Breaker::Open {
-            Some(Shut::Breaker)
-        } else {
-            let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
-            let deferred = self.deferred.as_ref().is_some_and(holds);
-            deferred.then_some(Shut::Deferred)
+        let shut = match (seen.held, seen.breaker) {
+            (Some(Hold::Paused), _) => Some(Shut::Paused),
+            (Some(Hold::Run), _) => Some(Shut::Run),
+            (None, Breaker::Open) => Some(Shut::Breaker),
+            (None, _) => {
+                let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
+                let deferred = self.deferred.as_ref().is_some_and(holds);
+                deferred.then_some(Shut::Deferred)
+            }
         };
         View {
             now: self.began.elapsed(),

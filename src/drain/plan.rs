@@ -186,7 +186,8 @@ mod tests {
             r#"{"_moog_retry_count":3,"_remediation_count":2,"_remediation_at":15}"#,
             "[]",
         ]);
-        let noted = [Again { place: 0, at: 11 }, Again { place: 2, at: 13 }];
+        let noted = [(0, 11, false), (2, 13, true)];
+        let noted = noted.map(|(place, at, last)| Again { place, at, last });
         assert_eq!(again.again, noted, "a date without a count is not ours");
         assert_eq!(again.used_up, [14], "the other one was used up by others");
         assert_eq!(again.count(Disposition::Replay), 3);
@@ -331,6 +332,7 @@ mod tests {
                         prop_assert_eq!(read.retries(), was.retries());
                         prop_assert!(read.has("_remediation_reason"));
                     }
+                    other => prop_assert!(false, "the drain does not {other}"),
                 }
             }
         }

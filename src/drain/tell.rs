@@ -8,7 +8,9 @@ use super::gate::{Gate, Shut};
 use super::pace::{Memory, View};
 use super::plan::Plan;
 use super::report::{Ended, Report};
-use super::{Drain, estimate};
+use super::status::Seen;
+use super::{Drain, estimate, now};
+use crate::audit::{Kind, entry};
 use crate::dlq::Disposition;
 use crate::dlq::envelope::Envelope;
 use crate::settings::Settings;
@@ -72,12 +74,21 @@ impl Drain {
             .and_then(Memory::next_trial)
             .map(|due| self.outlook.until(due));
         self.metrics.gate(gate, size, bounces, next_trial);
+        let seconds = next_trial.map(|wait| wait.as_secs());
+        let seen = Seen {
+            gate,
+            batch_size: size,
+            adaptive: settings.adaptive,
+            bounce_ratio: bounces,
+            next_trial: seconds,
+        };
+        self.board.show(seen, now());
         if self.learnt.gate == Some(gate) {
             return;
         }
         let before = self.learnt.gate.replace(gate);
         let source = &self.source.name;
-        let seconds = next_trial.map(|wait| wait.as_secs());
+        self.write_down(gate, size, bounces);
         let replays_per_second = self.metrics.replays_per_second();
         let (target, alerts) = view.map_or((0, 0), |view| (view.target_depth, view.alert_depth));
         match gate {
@@ -110,6 +121,28 @@ impl Drain {
                 "gate {gate}"
             ),
         }
+    }
+
+    /// Has the audit say that the gate has changed.
+    fn write_down(&self, gate: Gate, batch_size: u64, bounces: Option<f64>) {
+        let why = match gate {
+            Gate::Shut(why) => why.as_str(),
+            Gate::Open | Gate::Probation => "",
+        };
+        let fields = [
+            ("source", self.source.name.clone()),
+            ("gate", gate.state().to_owned()),
+            ("why", why.to_owned()),
+            ("batch_size", batch_size.to_string()),
+            (
+                "bounces",
+                bounces.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
+            ),
+            ("instance", self.config.instance.clone()),
+        ];
+        let said = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        let stream = self.config.audit.as_ref();
+        self.journal.tell(stream, entry(Kind::Gate, said));
     }
 
     /// One line per pass that moved something or changed the state, and what the operator must know.

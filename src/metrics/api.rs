@@ -51,6 +51,8 @@ impl ApiMetrics {
             400.. => "4xx",
             _ => "2xx",
         };
-        self.requests.with_label_values(&[method, route, class]).inc();
+        self.requests
+            .with_label_values(&[method, route, class])
+            .inc();
     }
 }

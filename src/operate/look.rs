@@ -448,7 +448,8 @@ fn age_class(age: Option<i64>) -> &'static str {
 }
 
 /// A message as a line of an export.
-pub(super) fn line(bytes: &[u8]) -> Line {
+#[must_use]
+pub fn line(bytes: &[u8]) -> Line {
     let text = std::str::from_utf8(bytes).ok();
     Line {
         digest: Some(digest(bytes)),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use crate::drain::status::{DrainStatus, PassView};
+
 /// What an operator may do with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -588,40 +590,4 @@ pub struct Status {
     pub drains: Vec<DrainStatus>,
     /// The queues.
     pub queues: Vec<QueueView>,
-}
-
-/// How the drain of a source stands.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DrainStatus {
-    /// The source.
-    pub source: String,
-    /// `open`, `probation` or `shut`.
-    pub gate: String,
-    /// Why it is shut; empty while it is not.
-    pub why: String,
-    /// Messages in a batch now.
-    pub batch_size: u64,
-    /// `fixed` or `adaptive`.
-    pub pace: String,
-    /// The share of replays that came back lately.
-    pub bounce_ratio: Option<f64>,
-    /// Seconds until the next trial.
-    pub next_trial: Option<u64>,
-    /// How the last passes ended, newest first.
-    pub passes: Vec<PassView>,
-}
-
-/// A pass that has ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PassView {
-    /// When it ended.
-    pub at: i64,
-    /// `drained`, `empty`, `unhealthy` and so on, as the metrics call it.
-    pub outcome: String,
-    /// Messages sent back to work.
-    pub replayed: u64,
-    /// Messages parked.
-    pub dead: u64,
-    /// Messages left.
-    pub depth: Option<u64>,
 }

@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Overlay, Settings, full_key, keys};
+use crate::audit::tell::Journal;
+use crate::audit::{Kind, entry};
 use crate::link::{Error, LinkConfig, Links, Reason};
 use crate::metrics::SettingsMetrics;
 
@@ -50,11 +52,12 @@ impl Knowledge {
     }
 }
 
-/// Follows the dynamic settings until cancelled.
+/// Follows the dynamic settings until cancelled; what is refused is told to the audit.
 pub async fn run(
     config: LinkConfig,
     settings: watch::Sender<Settings>,
     metrics: SettingsMetrics,
+    told: (Journal, Option<String>),
     knowledge: watch::Sender<Knowledge>,
     cancel: CancellationToken,
 ) {
@@ -70,7 +73,7 @@ pub async fn run(
         match read(&mut links).await {
             Ok(texts) => {
                 failing = None;
-                publish(&mut overlay, &texts, &settings, &metrics);
+                publish(&mut overlay, &texts, &settings, &metrics, &told);
                 knowledge.send_replace(Knowledge::Read(Instant::now()));
             }
             Err(error) => {
@@ -115,11 +118,18 @@ fn publish(
     found: &[Option<String>],
     settings: &watch::Sender<Settings>,
     metrics: &SettingsMetrics,
+    (journal, audit): &(Journal, Option<String>),
 ) {
     let (now, refused) = overlay.take(found);
     for refused in refused {
         metrics.refused(refused.key);
         let shown: String = refused.text.chars().take(80).collect();
+        let said = [
+            ("key", refused.key),
+            ("value", &shown),
+            ("expected", &refused.expected),
+        ];
+        journal.tell(audit.as_ref(), entry(Kind::Refused, said));
         tracing::warn!(
             key = refused.key,
             value = shown.escape_debug().to_string(),

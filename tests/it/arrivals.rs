@@ -223,6 +223,7 @@ async fn what_came_back_is_kept_for_the_next_view_if_the_queues_ahead_cannot_be_
     let ahead = AheadConfig {
         target: TARGET.into(),
         alert_queue: Some("mutt:alert_queue".into()),
+        holds: vec![],
     };
     let (_guard, deferred) = watch::channel(Deferred::default());
     let mut outlook = Outlook::new(

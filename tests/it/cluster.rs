@@ -423,6 +423,27 @@ async fn a_slot_may_move_in_the_middle_of_a_drain() {
 }
 
 #[tokio::test]
+async fn that_parking_has_stopped_is_noted_in_the_slot_of_the_source() {
+    for lists in [APART, TOGETHER] {
+        let cluster = Cluster::start().await;
+        let at = jiff::Timestamp::now().as_second() - 60;
+        let used_up = format!(r#"{{"_remediation_count":3,"_remediation_at":{at}}}"#);
+        cluster.push(lists[0], &vec![used_up; 20]).await;
+        let node = cluster.at(lists[0]).await;
+        let tag = if lists == APART { SOURCE } else { "mutt" };
+        let note = format!("{{{tag}}}:mutt:remediation:systemic:{}", lists[0]);
+        let noted = async || node.command::<Option<i64>>(&["GET", &note]).await.is_some();
+        let first = daemon(&cluster, lists, &[]);
+        until("it is noted", &noted).await;
+        drop(first);
+        assert_eq!(cluster.len(lists[0]).await, 20);
+        let _second = daemon(&cluster, lists, &[("POISON_GUARD_ENABLED", "false")]);
+        empty(&cluster, lists[0]).await;
+        assert!(!noted().await);
+    }
+}
+
+#[tokio::test]
 async fn an_acl_user_needs_no_more_than_the_docs_say() {
     let cluster = Cluster::start().await;
     cluster.push(SOURCE, &letters(40)).await;

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::support::redis::{DEAD, SOURCE, TARGET};
 use crate::support::{Redis, wait};
 
+mod daemon;
+mod retain;
 mod runs;
 
 fn who() -> Who {

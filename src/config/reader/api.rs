@@ -48,8 +48,9 @@ impl Reader {
             key.map(|key| key.expose_secret().to_owned())
         };
         if key.is_some() && text(&key) == text(&read_key) {
-            self.problems
-                .push(format!("{KEY} and {READ_KEY} are the same: expected two different keys"));
+            self.problems.push(format!(
+                "{KEY} and {READ_KEY} are the same: expected two different keys"
+            ));
         }
         let keyless = !self.set.contains_key(KEY) && !self.set.contains_key(READ_KEY);
         let address = match bind {

@@ -242,7 +242,9 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
     let address: Option<IpAddr> = bare.unwrap_or(name).parse().ok();
     address.map_or(name.eq_ignore_ascii_case("localhost"), |address| {
         address.to_canonical().is_loopback()
@@ -268,7 +270,14 @@ mod tests {
 
     #[test]
     fn only_names_of_the_loopback_are_taken_for_it() {
-        for host in ["localhost", "LOCALHOST:8400", "127.0.0.1:1", "127.1.2.3", "[::1]:8400", "[::1]"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:8400",
+            "127.0.0.1:1",
+            "127.1.2.3",
+            "[::1]:8400",
+            "[::1]",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in [
@@ -298,9 +307,15 @@ mod tests {
         };
         assert_eq!(of(&[]), Ok(None));
         assert_eq!(of(&[("x-api-key", "k")]), Ok(Some(b"k".to_vec())));
-        assert_eq!(of(&[("authorization", "bearer  k")]), Ok(Some(b"k".to_vec())));
+        assert_eq!(
+            of(&[("authorization", "bearer  k")]),
+            Ok(Some(b"k".to_vec()))
+        );
         assert_eq!(of(&[("authorization", "Basic a2s=")]), Ok(Some(vec![])));
         assert_eq!(of(&[("x-api-key", "k"), ("x-api-key", "l")]), Err(401));
-        assert_eq!(of(&[("x-api-key", "k"), ("authorization", "Bearer k")]), Err(401));
+        assert_eq!(
+            of(&[("x-api-key", "k"), ("authorization", "Bearer k")]),
+            Err(401)
+        );
     }
 }

@@ -82,7 +82,9 @@ pub(super) async fn edit(
 ) -> Answer<EditOutcome> {
     let operator = &api.0.operator;
     let outcome = operator.edit(&queue, &digest, &request, &caller.0).await;
-    let outcome = told(&caller, "edit", &queue, outcome, |done| done.summary.clone());
+    let outcome = told(&caller, "edit", &queue, outcome, |done| {
+        done.summary.clone()
+    });
     Reply::ok(outcome.map_err(Problem::of_body)?)
 }
 
@@ -177,7 +179,9 @@ pub(super) async fn cancel(
     _: Asked<()>,
 ) -> Answer<RunView> {
     let outcome = api.0.operator.cancel(&run, &caller.0).await;
-    Reply::ok(told(&caller, "cancel", &run, outcome, |run| run.summary.clone())?)
+    Reply::ok(told(&caller, "cancel", &run, outcome, |run| {
+        run.summary.clone()
+    })?)
 }
 
 /// Pause the drain of a source
@@ -213,7 +217,9 @@ pub(super) async fn resume(
     _: Asked<()>,
 ) -> Answer<QueueView> {
     let outcome = api.0.operator.resume(&queue, &caller.0).await;
-    Reply::ok(told(&caller, "resume", &queue, outcome, |_| "resumed".into())?)
+    Reply::ok(told(&caller, "resume", &queue, outcome, |_| {
+        "resumed".into()
+    })?)
 }
 
 /// Change a setting

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::ApiState;
 use super::limits::{Place, TIME};
 use super::look::{FilterParams, InQueue};
 use super::problem::{Always, Named, Problem};
 use super::take::Asked;
-use super::ApiState;
 use crate::operate::wire::{Filter, Line, PageRequest};
 use crate::operate::{ExportPage, Operator};
 
@@ -109,7 +109,12 @@ async fn part(mut export: Export) -> io::Result<Option<(Bytes, Export)>> {
         Next::Nothing => return Ok(None),
         Next::Page(page) => page,
         Next::From(cursor) => {
-            let page = page(&export.operator, &export.queue, &export.filter, Some(cursor));
+            let page = page(
+                &export.operator,
+                &export.queue,
+                &export.filter,
+                Some(cursor),
+            );
             let page = timeout(TIME, page).await;
             let page = page.map_err(io::Error::other)?;
             page.map_err(|error| {

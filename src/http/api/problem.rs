@@ -146,8 +146,12 @@ pub(super) fn made_of(response: Response) -> Response {
         return response;
     }
     let detail = match status {
-        StatusCode::NOT_FOUND => "there is no such page; /api/v1/openapi.json names those there are",
-        StatusCode::METHOD_NOT_ALLOWED => "this page does not know the method; the header Allow names those it knows",
+        StatusCode::NOT_FOUND => {
+            "there is no such page; /api/v1/openapi.json names those there are"
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this page does not know the method; the header Allow names those it knows"
+        }
         StatusCode::BAD_REQUEST => "the address cannot be read",
         _ => "it could not be done",
     };
@@ -179,8 +183,14 @@ impl IntoResponses for Always {
             (401, "There is no key, or a wrong one."),
             (403, "The key may only read, or a browser's page asks."),
             (429, "Too many wrong keys came from this address."),
-            (503, "Redis cannot do its part, or too many requests are open."),
-            (504, "It took too long; an act may have happened all the same, the audit tells."),
+            (
+                503,
+                "Redis cannot do its part, or too many requests are open.",
+            ),
+            (
+                504,
+                "It took too long; an act may have happened all the same, the audit tells.",
+            ),
         ])
     }
 }

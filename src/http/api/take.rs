@@ -109,7 +109,8 @@ impl Pairs {
             return Ok(());
         };
         // Its value may be a secret, which is not repeated.
-        let detail = "there is no such parameter here; a key goes into a header, never into the address";
+        let detail =
+            "there is no such parameter here; a key goes into a header, never into the address";
         Err(Problem::new(StatusCode::BAD_REQUEST, detail).about(name))
     }
 }
@@ -148,7 +149,10 @@ impl FromRequest<ApiState> for Lines {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &ApiState) -> Result<Self, Problem> {
-        typed(request.headers(), &["application/x-ndjson", "application/jsonl"])?;
+        typed(
+            request.headers(),
+            &["application/x-ndjson", "application/jsonl"],
+        )?;
         let bytes = whole(request.into_body(), IMPORT).await?;
         lines(&bytes).map(Self)
     }
@@ -166,7 +170,9 @@ fn typed(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     };
     let mut parts = kind.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
-    let known = wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted));
+    let known = wanted
+        .iter()
+        .any(|wanted| name.eq_ignore_ascii_case(wanted));
     let utf8 = parts.all(|part| {
         part.eq_ignore_ascii_case("charset=utf-8") || part.eq_ignore_ascii_case("charset=\"utf-8\"")
     });
@@ -191,9 +197,8 @@ async fn whole(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
         let mut bytes = vec![];
         let mut parts = body.into_data_stream();
         while let Some(part) = parts.next().await {
-            let part = part.map_err(|_| {
-                Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
-            })?;
+            let part =
+                part.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?;
             if bytes.len() + part.len() > most {
                 return Err(too_large());
             }
@@ -254,11 +259,21 @@ mod tests {
         assert_eq!(pairs.many("field"), ["a=b", "c"]);
         assert!(pairs.flag("flag").expect("a flag"));
         assert_eq!(status(pairs.end()), 200);
-        for bad in ["limit=0", "limit=501", "limit=+5", "limit=", "limit=5&limit=5", "limit=%35%00"] {
+        for bad in [
+            "limit=0",
+            "limit=501",
+            "limit=+5",
+            "limit=",
+            "limit=5&limit=5",
+            "limit=%35%00",
+        ] {
             let mut pairs = Pairs::read(bad).expect("pairs");
             assert_eq!(status(pairs.number("limit", (1, 500))), 400, "{bad}");
         }
-        assert_eq!(status(Pairs::read("api_key=hush").expect("pairs").end()), 400);
+        assert_eq!(
+            status(Pairs::read("api_key=hush").expect("pairs").end()),
+            400
+        );
         assert_eq!(status(Pairs::read("text=%ff")), 400);
         assert_eq!(status(Pairs::read(&"a&".repeat(101))), 400);
     }
@@ -271,7 +286,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_given_up() {
-        let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let body = Body::from_stream(futures_util::stream::pending::<
+            Result<Vec<u8>, std::io::Error>,
+        >());
         assert_eq!(status(whole(body, 10).await), 408);
     }
 

@@ -131,6 +131,7 @@ fn only_the_stamp_changes(transfer: &Transfer, before: &Members<'_>, now: i64) {
             ];
             (set, &[])
         }
+        other => panic!("the drain does not {other}"),
     };
 
     // Written anew, from the members of the second opinion: every copy gets the value in place, and

@@ -1,0 +1,103 @@
+//! Dead lists within bounds.
+
+use super::*;
+use crate::support::Daemon;
+
+fn parked(count: usize, dead_at: i64) -> Vec<String> {
+    (0..count)
+        .map(|i| format!(r#"{{"hostname":"h{i}","_remediation_dead_at":{dead_at}}}"#))
+        .collect()
+}
+
+async fn evictions(operator: &Operator) -> Vec<BTreeMap<String, String>> {
+    let page = operator.audit(&AuditRequest::default()).await;
+    let entries = page.expect("an audit").entries.into_iter();
+    let fields = entries.map(|entry| entry.fields);
+    fields
+        .filter(|fields| fields.get("act").is_some_and(|act| act == "evict"))
+        .collect()
+}
+
+#[tokio::test]
+async fn without_bounds_a_dead_list_is_left_alone() {
+    let redis = Redis::start();
+    redis.push(DEAD, &parked(300, 1)).await;
+    let daemon = Daemon::start(&redis, &[]);
+    let age = r#"mutt_remediation_dead_list_oldest_age_seconds{queue="dead"}"#;
+    daemon.until_metric(age, |age| age > 1e9).await;
+    assert_eq!(redis.len(DEAD).await, 300);
+}
+
+#[tokio::test]
+async fn what_is_too_much_goes_to_the_archive_first_and_is_counted_and_told() {
+    let redis = Redis::start();
+    let mut bodies: Vec<Vec<u8>> = parked(250, 1).into_iter().map(String::into_bytes).collect();
+    bodies[3] = b"\xff".to_vec();
+    redis.push(DEAD, &bodies).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("text");
+    let bounds = [("DEAD_LETTER_MAX", "20"), ("DEAD_LETTER_ARCHIVE", path)];
+    let daemon = Daemon::start(&redis, &bounds);
+    let evicted = r#"mutt_remediation_evicted_total{queue="dead",why="count"}"#;
+    daemon.until_metric(evicted, |count| count == 230.0).await;
+    assert_eq!(redis.list(DEAD).await, bodies[230..]);
+    let file = std::fs::read_dir(directory.path())
+        .expect("readable")
+        .next();
+    let file = file.expect("a file").expect("readable").path();
+    let name = file
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    assert!(name.starts_with("mutt_dlq_dead-20"), "{name}");
+    let text = std::fs::read_to_string(&file).expect("readable");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line"));
+    let lines: Vec<Line> = lines.collect();
+    assert_eq!(lines.len(), 230);
+    assert_eq!(lines[3].base64.as_deref(), Some("/w=="));
+    let operator = operator(&redis);
+    let told = evictions(&operator).await;
+    let count =
+        |fields: &BTreeMap<String, String>| fields["purged"].parse::<u64>().expect("a count");
+    assert_eq!(told.iter().map(count).sum::<u64>(), 230);
+    assert!(daemon.log().contains("evicted"), "never silent");
+
+    let imported = operator.import("dead", lines[..2].to_vec(), &who()).await;
+    assert_eq!(imported.expect("imported").imported, 2);
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_to_another_list() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    redis.push(DEAD, &parked(5, now - 3 * 86_400)).await;
+    let young = parked(5, now - 3_600);
+    redis.push(DEAD, &young).await;
+    let bounds = [
+        ("DEAD_LETTER_MAX_AGE_DAYS", "2"),
+        ("DEAD_LETTER_ARCHIVE", "list:attic"),
+    ];
+    let daemon = Daemon::start(&redis, &bounds);
+    let evicted = r#"mutt_remediation_evicted_total{queue="dead",why="age"}"#;
+    daemon.until_metric(evicted, |count| count == 5.0).await;
+    assert_eq!(redis.texts("attic").await, parked(5, now - 3 * 86_400));
+    assert_eq!(redis.texts(DEAD).await, young);
+}
+
+#[tokio::test]
+async fn where_the_archive_cannot_be_written_nothing_is_evicted() {
+    let redis = Redis::start();
+    redis.push(DEAD, &parked(30, 1)).await;
+    let bounds = [
+        ("DEAD_LETTER_MAX", "20"),
+        ("DEAD_LETTER_ARCHIVE", "/nowhere/at/all"),
+    ];
+    let daemon = Daemon::start(&redis, &bounds);
+    let failed = "mutt_remediation_evict_fail_total";
+    daemon.until_metric(failed, |count| count >= 1.0).await;
+    assert_eq!(redis.len(DEAD).await, 30);
+    daemon.until_logged("/nowhere/at/all").await;
+}
