@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Always, Named, Problem};
 use super::take::{Asked, Pairs, Taken};
@@ -32,7 +32,7 @@ pub(super) struct InMessage {
     /// The source's name, or `dead` for the alerter's dead list, or `<source>.dead`.
     pub(super) queue: String,
     /// Its digest, or the beginning of it.
-    #[param(pattern = "^[0-9a-f]{6,40}$")]
+    #[param(pattern = "^[0-9a-fA-F]{8,40}$")]
     pub(super) digest: String,
 }
 
@@ -78,6 +78,18 @@ impl Taken for At {
     }
 }
 
+/// `name=value`.
+#[derive(ToSchema)]
+#[schema(pattern = "^[^=]+=", max_length = 1_000)]
+#[expect(dead_code, reason = "it describes what is taken into a FieldText")]
+struct FieldIs(String);
+
+/// `name~text`.
+#[derive(ToSchema)]
+#[schema(pattern = "^[^~]+~", max_length = 1_000)]
+#[expect(dead_code, reason = "it describes what is taken into a FieldText")]
+struct FieldContains(String);
+
 /// Which messages, as parameters; what is left out matches all.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -92,14 +104,16 @@ pub(super) struct FilterParams {
     #[param(maximum = 9_007_199_254_740_991_u64)]
     max_age: Option<u64>,
     /// Its `hostname`.
+    #[param(min_length = 1, max_length = 1_000)]
     host: Option<String>,
     /// `name=value`, any number of times: members of its top level that have this value.
-    #[param(pattern = "^[^=]+=")]
-    field: Option<Vec<String>>,
+    #[param(max_items = 20)]
+    field: Option<Vec<FieldIs>>,
     /// `name~text`, any number of times: members of its top level whose text contains this.
-    #[param(pattern = "^[^~]+~")]
-    contains: Option<Vec<String>>,
+    #[param(max_items = 20)]
+    contains: Option<Vec<FieldContains>>,
     /// Its bytes contain this text, to the letter.
+    #[param(min_length = 1, max_length = 1_000)]
     text: Option<String>,
 }
 
@@ -141,6 +155,7 @@ pub(super) struct PageParams {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
     /// Where the last page ended: its `next`.
+    #[param(pattern = "^[on][0-9]{1,9}-[0-9a-f]{40}$")]
     cursor: Option<String>,
     /// Begin with the youngest.
     newest_first: Option<bool>,
@@ -174,7 +189,8 @@ pub(super) struct AuditParams {
     limit: Option<u64>,
     /// The id before which to go on: the last page's `next`.
     before: Option<String>,
-    /// `commit`, `parked`, `act`, `gate` or `refused`.
+    /// What it tells of.
+    #[param(pattern = "^(commit|parked|act|gate|refused)$")]
     kind: Option<String>,
     /// Whose acts.
     who: Option<String>,
