@@ -25,6 +25,7 @@ use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
+use crate::http::api::ApiState;
 use crate::http::{self, BindError, HealthState};
 use crate::metrics::Metrics;
 use crate::operate::Operator;
@@ -76,6 +77,7 @@ pub struct App {
     front: Thread,
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
+    api: Option<((TcpListener, SocketAddr), ApiState)>,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -121,6 +123,7 @@ impl App {
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
+        let api = listen_api(&front, &config)?;
 
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
@@ -176,7 +179,14 @@ impl App {
         }
         let first = &config.sources[0].lists.source;
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
-        let operator = Operator::new(&config).beside(following, boards.collect());
+        let boards: Vec<_> = boards.collect();
+        let api = api.zip(config.api.as_ref()).map(|(listener, api)| {
+            // Its lines to Redis are its own: a line lives on the thread that has opened it.
+            let operator = Operator::new(&config).beside(following.clone(), boards.clone());
+            let state = ApiState::new(operator, api.access(), metrics.api.clone());
+            (listener, state)
+        });
+        let operator = Operator::new(&config).beside(following, boards);
         for queue in operator.dead_lists() {
             metrics.retain.list(&queue.name);
         }
@@ -184,6 +194,7 @@ impl App {
             front,
             health,
             metrics_listener,
+            api,
             drains,
             survey,
             guard: config.guard,
@@ -209,6 +220,12 @@ impl App {
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_listener.1
+    }
+
+    /// Address of the operator's API, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|((_, address), _)| *address)
     }
 
     /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
@@ -240,6 +257,10 @@ impl App {
             "metrics",
             http::serve(self.metrics_listener.0, metrics, closing.clone()),
         );
+        if let Some(((listener, _), api)) = self.api {
+            let serve = http::serve(listener, http::api::routes(api), closing.clone());
+            listeners.spawn_on(&self.front, "api", serve);
+        }
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
@@ -353,4 +374,32 @@ fn listen(
         .map_err(StartError::Bind)?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     Ok((listener, address))
+}
+
+/// The listener of the operator's API, if there is to be one.
+fn listen_api(
+    thread: &Thread,
+    config: &Config,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    const VARIABLE: &str = "API_PORT_REMEDIATION";
+    let Some(api) = &config.api else {
+        return Ok(None);
+    };
+    let bound = thread.within(|| match api.address {
+        None => http::bind(api.port, VARIABLE),
+        Some(address) => http::bind_at(address, api.port, VARIABLE),
+    });
+    match bound {
+        Ok(listener) => {
+            let address = listener.local_addr().map_err(StartError::Address)?;
+            Ok(Some((listener, address)))
+        }
+        // Nobody has asked for it, and a daemon that ran before there was one must still run.
+        Err(error) if !api.wanted => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "the operator's api is not served");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Bind(error)),
+    }
 }

@@ -30,6 +30,7 @@ pub(super) fn run() -> anyhow::Result<Outcome> {
             instance,
             health = %app.health_address(),
             metrics = %app.metrics_address(),
+            api = app.api_address().map(tracing::field::display),
             "up"
         );
         tokio::select! {

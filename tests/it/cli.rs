@@ -8,6 +8,7 @@ use crate::support::daemon::command;
 use crate::support::{DEAD, Redis, SOURCE, TARGET, until};
 
 mod here;
+mod remote;
 mod terminal;
 
 /// A command line with the variables of a daemon on this server.

@@ -93,7 +93,7 @@ fn imports_stay_in_their_files() {
                 "cli/container.rs",
             ],
         ),
-        ("axum::", &["http.rs", "demo/moogsoft.rs"]),
+        ("axum::", &["http.rs", "http/", "demo/moogsoft.rs"]),
         (
             "prometheus::",
             &["metrics.rs", "metrics/", "http.rs", "app.rs"],

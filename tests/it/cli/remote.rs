@@ -42,11 +42,21 @@ async fn a_filter_is_planned_and_run_by_the_daemon() {
     let (_daemon, cli) = daemon(&redis).await;
     assert_eq!(cli.json(&["status"])["queues"][0]["depth"], 30);
     assert!(cli.done(&["top"]).contains("alerter"));
-    let page = cli.json(&["ls", "alerter", "-n", "0", "--field", "hostname=sw1", "--newest"]);
+    let page = cli.json(&[
+        "ls",
+        "alerter",
+        "-n",
+        "0",
+        "--field",
+        "hostname=sw1",
+        "--newest",
+    ]);
     assert_eq!(page["messages"].as_array().expect("messages").len(), 10);
     assert!(cli.done(&["show", "alerter"]).contains("failed"));
 
-    let said = cli.run(&["replay", "alerter", "--host", "sw0", "--yes", "--rate", "1000"]);
+    let said = cli.run(&[
+        "replay", "alerter", "--host", "sw0", "--yes", "--rate", "1000",
+    ]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("moved 10 of 10"), "{said:?}");
     let plan = cli.json(&["plan", "alerter", "bury", "--host", "sw1", "--limit", "4"]);
@@ -74,10 +84,15 @@ async fn messages_are_moved_edited_exported_and_imported_through_the_daemon() {
     let said = cli.run_with(&["import", "dead", "--yes"], text.as_bytes());
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(redis.list(DEAD).await, all);
-    let raw = cli.command(&["show", "alerter", digest(3), "--raw"]).output();
+    let raw = cli
+        .command(&["show", "alerter", digest(3), "--raw"])
+        .output();
     assert_eq!(raw.expect("it runs").stdout, all[3]);
 
-    assert_eq!(cli.json(&["replay", "alerter", &digest(0)[..12], "-y"])["moved"], 1);
+    assert_eq!(
+        cli.json(&["replay", "alerter", &digest(0)[..12], "-y"])["moved"],
+        1
+    );
     let new = r#"{"hostname":"sw9"}"#;
     let edit = ["edit", "alerter", digest(1), "-y", "--from", "-", "--json"];
     let said = cli.run_with(&edit, new.as_bytes());
@@ -99,7 +114,10 @@ async fn pauses_and_settings_go_through_the_daemon() {
     assert!(cli.done(&["status"]).contains("db down"));
     cli.done(&["resume", "alerter"]);
     cli.done(&["config", "set", "max_poison_retries", "7"]);
-    assert!(cli.done(&["config", "get", "max_poison_retries"]).contains('7'));
+    assert!(
+        cli.done(&["config", "get", "max_poison_retries"])
+            .contains('7')
+    );
     cli.done(&["config", "unset", "max_poison_retries"]);
 }
 
@@ -145,6 +163,7 @@ async fn a_key_may_come_from_a_file() {
     writeln!(file, "{}", KEY.replace(' ', "-")).expect("writable");
     let path = file.path().to_str().expect("text").to_owned();
     cli.done(&["status", "--key-file", &path]);
-    cli.variables.push(("REMEDIATION_API_KEY_FILE".to_owned(), path));
+    cli.variables
+        .push(("REMEDIATION_API_KEY_FILE".to_owned(), path));
     cli.done(&["status"]);
 }
