@@ -12,6 +12,7 @@ mod follow;
 mod list;
 mod operator;
 mod options;
+mod plan;
 mod refusal;
 mod remote;
 mod screen;

@@ -5,27 +5,17 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::desk::Desk;
-use super::options::{FilterArgs, named, shown};
+use super::options::named;
+use super::plan::{Meant, described};
 use super::refusal::{Kind, Refusal};
 use super::screen::{Consent, Screen, answer, confirm, put_json, remark};
 use super::{Outcome, clean, follow, list, now, spell, ticket::Ticket};
 use crate::operate::wire::{
-    ActOutcome, ActRequest, Action, Filter, Message, Named, PlanRequest, PlanView, RunRequest,
+    ActOutcome, ActRequest, Action, Filter, Message, Named, PlanView, RunRequest,
 };
 
 /// Messages of one request, at most.
 const AT_ONCE: usize = 100;
-
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PlanArgs {
-    /// Queue, such as alerter or dead
-    queue: String,
-    /// replay, bury, restore, purge or export
-    #[arg(value_parser = action)]
-    action: Action,
-    #[command(flatten)]
-    meant: Meant,
-}
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ActArgs {
@@ -49,44 +39,6 @@ pub(crate) struct ActArgs {
     /// Stop after so long, such as 30s
     #[arg(long, value_name = "DURATION", value_parser = spell::duration, conflicts_with = "messages")]
     time: Option<u64>,
-}
-
-#[derive(Args, Clone, Debug)]
-struct Meant {
-    #[command(flatten)]
-    filter: FilterArgs,
-    /// All messages: needed where nothing else says which
-    #[arg(long, help_heading = "Which messages")]
-    all: bool,
-    /// So many of them, at most, the oldest first
-    #[arg(long, value_name = "MESSAGES", help_heading = "Which messages")]
-    limit: Option<u64>,
-    /// Also those that the alerter would discard
-    #[arg(long)]
-    force: bool,
-}
-
-pub(super) async fn plan(desk: &Desk, screen: Screen, args: PlanArgs) -> anyhow::Result<Outcome> {
-    let request = args.meant.request(args.action)?;
-    let mut plan = desk.plan(&args.queue, &request).await?;
-    let ticket = Ticket::of(&plan);
-    if screen.json {
-        plan.token = ticket.to_string();
-        put_json(&plan)?;
-        return Ok(Outcome::Done);
-    }
-    let mut text = described(&plan, screen);
-    if plan.action != Action::Export {
-        let left = (plan.expires_at - now()).max(0).cast_unsigned();
-        text.push_str(&format!(
-            "\nfor {} this runs it:\n  mutt-remediation {} --plan {}\n",
-            spell::seconds(left),
-            plan.action.as_str(),
-            clean::line(&ticket.to_string()),
-        ));
-    }
-    answer(&text);
-    Ok(Outcome::Done)
 }
 
 pub(super) async fn act(
@@ -291,65 +243,6 @@ fn summary(outcome: &ActOutcome) -> String {
     text
 }
 
-impl Meant {
-    fn request(&self, action: Action) -> Result<PlanRequest, Refusal> {
-        let filter = Filter::from(self.filter.clone());
-        if filter.is_empty() && !self.all {
-            let text = "which messages? Name ids, or say which by --reason and the like, or --all";
-            return Err(Refusal::usage(text));
-        }
-        if !filter.is_empty() && self.all {
-            let text = "--all means every message: leave it out, or what narrows it down";
-            return Err(Refusal::usage(text));
-        }
-        Ok(PlanRequest {
-            action,
-            filter,
-            limit: self.limit,
-            force: self.force,
-        })
-    }
-}
-
-/// What a plan would do, for people.
-fn described(plan: &PlanView, screen: Screen) -> String {
-    let mut text = String::new();
-    if !plan.sample.is_empty() {
-        text = screen.table(&list::table(&plan.sample, now()));
-        let more = plan.would_move - (plan.sample.len() as u64).min(plan.would_move);
-        if more > 0 {
-            text.push_str(&format!("and {} more\n", spell::count(more)));
-        }
-        text.push('\n');
-    }
-    let action = plan.action.as_str();
-    let queue = clean::line(&plan.queue);
-    let meant = clean::line(&shown(&plan.filter));
-    let matched = spell::of(plan.matched, "message");
-    text.push_str(&format!("{action} {queue} {meant}: {matched} found"));
-    text.push_str(&format!(" of {}\n", spell::count(plan.depth)));
-    let to = plan.to.as_deref().map(clean::line);
-    let to = to.map_or_else(String::new, |to| format!(" to {to}"));
-    let word = match plan.action {
-        Action::Purge => "would be thrown away",
-        Action::Export => "would be read",
-        _ => "would be moved",
-    };
-    let count = spell::count(plan.would_move);
-    text.push_str(&format!("  {count} {word}{to}\n"));
-    for (why, count) in &plan.would_leave {
-        let (count, why) = (spell::count(*count), clean::line(why));
-        text.push_str(&format!("  {count} would stay: {why}\n"));
-    }
-    if !plan.complete {
-        let scanned = spell::count(plan.scanned);
-        text.push_str(&format!(
-            "  only the oldest {scanned} were looked at, a run looks no further\n"
-        ));
-    }
-    text
-}
-
 fn question(action: Action, count: &str, queue: &str) -> String {
     let queue = clean::line(queue);
     match action {
@@ -368,11 +261,6 @@ fn consent(action: Action, count: u64) -> Consent {
         Action::Purge => Consent::Text(count.to_string()),
         _ => Consent::Yes,
     }
-}
-
-fn action(text: &str) -> Result<Action, String> {
-    let known = Action::ALL.into_iter().find(|known| known.as_str() == text);
-    known.ok_or_else(|| "expected replay, bury, restore, purge or export".to_owned())
 }
 
 #[cfg(test)]
@@ -400,19 +288,5 @@ mod tests {
             };
             assert_eq!(code(&outcome).code(), code_, "{moved} of {wanted}");
         }
-    }
-
-    #[test]
-    fn an_empty_filter_needs_all() {
-        let meant = |all, reason: Option<&str>| Meant {
-            filter: FilterArgs::of_reason(reason),
-            all,
-            limit: None,
-            force: false,
-        };
-        assert!(meant(false, None).request(Action::Purge).is_err());
-        assert!(meant(true, Some("shed")).request(Action::Purge).is_err());
-        assert!(meant(true, None).request(Action::Purge).is_ok());
-        assert!(meant(false, Some("shed")).request(Action::Purge).is_ok());
     }
 }

@@ -2,12 +2,13 @@
 
 use clap::Subcommand;
 
-use super::act::{self, ActArgs, PlanArgs};
+use super::act::{self, ActArgs};
 use super::audit::{self, AuditArgs};
 use super::beside::{self, ConfigArgs, PauseArgs, ResumeArgs, RunsArgs};
 use super::edit::{self, EditArgs};
 use super::list::{self, ListArgs};
 use super::options::{Nothing, With};
+use super::plan::{self, PlanArgs};
 use super::show::{self, ShowArgs};
 use super::top::{self, TopArgs};
 use super::transfer::{self, ExportArgs, ImportArgs};
@@ -68,7 +69,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Outcome> {
         }
         Command::Plan(with) => {
             let (desk, screen, args) = with.open()?;
-            act::plan(&desk, screen, args).await
+            plan::run(&desk, screen, args).await
         }
         Command::Replay(with) => acting(Action::Replay, with).await,
         Command::Bury(with) => acting(Action::Bury, with).await,
