@@ -359,9 +359,8 @@ mod tests {
 
     #[test]
     fn lines_go_in_parts_and_those_that_were_done_are_left_out() {
-        let text: String = (0..2_500)
-            .map(|i| format!("{{\"body\":\"{i}\"}}\n"))
-            .collect();
+        let lines: Vec<String> = (0..2_500).map(|i| format!(r#"{{"body":"{i}"}}"#)).collect();
+        let text = lines.join("\n");
         let mut parts = Parts::new(text.as_bytes(), 400);
         let mut sizes = vec![];
         while let Some(part) = parts.next().expect("lines") {
