@@ -8,7 +8,7 @@ use super::desk::Desk;
 use super::options::named;
 use super::plan::{Meant, described};
 use super::refusal::{Kind, Refusal};
-use super::screen::{Consent, Screen, answer, confirm, put_json, remark};
+use super::screen::{Consent, Interrupt, Screen, answer, confirm, put_json, remark};
 use super::{Outcome, clean, follow, list, now, spell, ticket::Ticket};
 use crate::operate::wire::{
     ActOutcome, ActRequest, Action, Filter, Message, Named, PlanView, RunRequest,
@@ -158,7 +158,13 @@ async fn those(
         let question = question(action, &spell::of(count, "message"), queue);
         confirm(&question, consent(action, count), args.yes).await?;
     }
+    let mut interrupt = Interrupt::default();
+    let mut interrupted = false;
     for (number, part) in meant.chunks(AT_ONCE).enumerate() {
+        interrupted = interrupt.pressed();
+        if interrupted {
+            break;
+        }
         let request = ActRequest {
             action,
             messages: part.to_vec(),
@@ -175,7 +181,8 @@ async fn those(
         }
     }
     outcome.summary = summary(&outcome);
-    tell(&outcome, action, screen)
+    let code = tell(&outcome, action, screen)?;
+    Ok(if interrupted { Outcome::Killed } else { code })
 }
 
 /// Whether it is the queue that does not exist.

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use super::refusal::{Kind, Refusal};
@@ -86,7 +88,10 @@ pub(crate) fn answer(text: &str) {
 
 /// Columns and rows of the terminal.
 pub(crate) fn size() -> (usize, usize) {
-    let (rows, columns) = console::Term::stdout().size();
+    // Where the answer goes into a pipe, what comes before it may be on a terminal.
+    let stdout = console::Term::stdout().size_checked();
+    let terminal = stdout.or_else(|| console::Term::stderr().size_checked());
+    let (rows, columns) = terminal.unwrap_or((24, 80));
     (columns.max(20).into(), rows.max(5).into())
 }
 
@@ -148,6 +153,27 @@ pub(crate) async fn confirm(question: &str, consent: Consent, yes: bool) -> anyh
     Err(Refusal::new(Kind::Refused, "nothing was done").into())
 }
 
+/// Whether Ctrl-C was pressed; to be looked at between steps that are whole. From the first look on
+/// it does nothing else.
+#[derive(Default)]
+pub(crate) struct Interrupt(Option<BoxFuture<'static, std::io::Result<()>>>);
+
+impl Interrupt {
+    /// Whether it was pressed since the first look.
+    pub(crate) fn pressed(&mut self) -> bool {
+        let pressed = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::signal::ctrl_c()));
+        pressed.now_or_never().is_some()
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn wait() -> Refusal {
+        let _ = tokio::signal::ctrl_c().await;
+        Refusal::new(Kind::Interrupted, "interrupted")
+    }
+}
+
 /// Asks on the terminal for a line.
 pub(crate) async fn ask(question: &str) -> anyhow::Result<String> {
     say(&mut std::io::stderr(), question);
@@ -157,8 +183,6 @@ pub(crate) async fn ask(question: &str) -> anyhow::Result<String> {
     });
     tokio::select! {
         line = read => Ok(line??.trim().to_owned()),
-        _ = tokio::signal::ctrl_c() => {
-            Err(Refusal::new(Kind::Interrupted, "interrupted, nothing was done").into())
-        }
+        interrupted = Interrupt::wait() => Err(interrupted.into()),
     }
 }

@@ -131,10 +131,10 @@ impl View {
         }
     }
 
-    /// Keeps the last acts, which many batches of the drain would push out of the page.
+    /// Keeps the last acts, which the many batches of drains and runs would push out of view.
     fn remember(&mut self, entries: Vec<AuditEntry>) {
         let known: Vec<String> = self.acts.iter().map(|entry| entry.id.clone()).collect();
-        let new = entries.into_iter().filter(|entry| entry.kind != "commit");
+        let new = entries.into_iter().filter(|entry| !is_batch(entry));
         let new: Vec<AuditEntry> = new.filter(|entry| !known.contains(&entry.id)).collect();
         for entry in new.into_iter().rev() {
             self.acts.push_front(entry);
@@ -165,6 +165,12 @@ impl View {
         lines.pop();
         lines
     }
+}
+
+/// Whether it tells of one batch among many.
+fn is_batch(entry: &AuditEntry) -> bool {
+    let of_run = entry.fields.get("act").is_some_and(|act| act == "run");
+    entry.kind == "commit" || of_run
 }
 
 fn add(lines: &mut Vec<String>, table: &Table, screen: Screen) {
@@ -293,6 +299,9 @@ mod tests {
         view.remember(vec![entry("2-0", "act"), entry("1-0", "gate")]);
         view.remember(vec![entry("3-0", "commit"), entry("2-0", "act")]);
         view.remember(vec![entry("5-0", "parked"), entry("4-0", "commit")]);
+        let mut batch = entry("6-0", "act");
+        batch.fields.insert("act".into(), "run".into());
+        view.remember(vec![batch]);
         let ids: Vec<&str> = view.acts.iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids, ["5-0", "2-0", "1-0"]);
     }

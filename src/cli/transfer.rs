@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::desk::Desk;
 use super::options::FilterArgs;
 use super::refusal::{Kind, Refusal};
-use super::screen::{Consent, Screen, answer, confirm, json_line, put, put_json, remark};
+use super::screen::{
+    Consent, Interrupt, Screen, answer, confirm, json_line, put, put_json, remark,
+};
 use super::{Outcome, clean, is_interactive, spell};
 use crate::audit::digest;
 use crate::operate::wire::{Filter, ImportOutcome, Line};
@@ -81,13 +83,16 @@ pub(super) async fn export(
     let file = tempfile::NamedTempFile::new_in(dir).map_err(|error| bad(error.to_string()))?;
     let mut out = std::io::BufWriter::new(file);
     let bar = bar();
-    let lines = desk
-        .export(&args.queue, &filter, |line| {
-            bar.inc(1);
-            out.write_all(json_line(line)?.as_bytes())?;
-            Ok(())
-        })
-        .await;
+    let exporting = desk.export(&args.queue, &filter, |line| {
+        bar.inc(1);
+        out.write_all(json_line(line)?.as_bytes())?;
+        Ok(())
+    });
+    // Killed, it would leave an unfinished file behind.
+    let lines = tokio::select! {
+        lines = exporting => lines,
+        interrupted = Interrupt::wait() => Err(interrupted.into()),
+    };
     bar.finish_and_clear();
     let lines = lines?;
     out.write_all(json_line(&ending(lines))?.as_bytes())?;
@@ -127,8 +132,14 @@ pub(super) async fn import(
     let mut parts = Parts::new(BufReader::new(&file), args.skip);
     let (mut imported, mut depth_after) = (0, 0);
     let bar = bar();
+    let mut interrupt = Interrupt::default();
     while let Some(part) = parts.next()? {
-        let outcome = match desk.import(&args.queue, part).await {
+        let outcome = if interrupt.pressed() {
+            Err(Refusal::new(Kind::Interrupted, "interrupted"))
+        } else {
+            desk.import(&args.queue, part).await
+        };
+        let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(refusal) if imported == 0 => return Err(refusal.into()),
             Err(refusal) => {
@@ -138,7 +149,10 @@ pub(super) async fn import(
                 remark(&format!(
                     "{imported} of {lines} were imported; look whether more arrived, and go on with --skip {done}"
                 ));
-                return Ok(Outcome::Partly);
+                return Ok(match refusal.kind {
+                    Kind::Interrupted => Outcome::Killed,
+                    _ => Outcome::Partly,
+                });
             }
         };
         imported += outcome.imported;
@@ -359,9 +373,8 @@ mod tests {
 
     #[test]
     fn lines_go_in_parts_and_those_that_were_done_are_left_out() {
-        let text: String = (0..2_500)
-            .map(|i| format!("{{\"body\":\"{i}\"}}\n"))
-            .collect();
+        let lines: Vec<String> = (0..2_500).map(|i| format!(r#"{{"body":"{i}"}}"#)).collect();
+        let text = lines.join("\n");
         let mut parts = Parts::new(text.as_bytes(), 400);
         let mut sizes = vec![];
         while let Some(part) = parts.next().expect("lines") {

@@ -311,6 +311,39 @@ async fn an_export_can_be_imported_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn an_import_that_is_interrupted_ends_after_the_part_in_flight() {
+    let redis = Redis::start();
+    let cli = Cli::on(&redis, &[]);
+    let lines: Vec<String> = (0..2_500).map(|i| format!(r#"{{"body":"{i}"}}"#)).collect();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    write!(file, "{}", lines.join("\n")).expect("writable");
+    let path = file.path().to_str().expect("text");
+    // The first part is in flight for as long as Redis stands still.
+    redis.signal("-STOP");
+    let mut command = cli.command(&["import", "dead", path, "--yes"]);
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    let id = child.id().to_string();
+    until("it looks for interruptions", || async {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+        let status = status.expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.expect("a mask").trim(), 16);
+        caught.expect("a mask") & 0b10 != 0
+    })
+    .await;
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    redis.signal("-CONT");
+    let said = Said::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!(said.code, 130, "{said:?}");
+    assert!(said.err.contains("1000 of 2500 were imported"), "{said:?}");
+    assert!(said.err.contains("--skip 1000"), "{said:?}");
+    assert_eq!(redis.len(DEAD).await, 1_000);
+}
+
+#[tokio::test]
 async fn an_export_that_fails_leaves_no_file() {
     let redis = Redis::start();
     let cli = Cli::on(&redis, &[]);
