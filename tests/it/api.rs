@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,6 +29,7 @@ struct Asker {
     base: String,
     address: SocketAddr,
     key: Option<&'static str>,
+    client: Client,
 }
 
 impl Asker {
@@ -42,11 +43,12 @@ impl Asker {
             base: format!("http://{address}/api/v1"),
             address,
             key,
+            client: client(),
         }
     }
 
     fn ask(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = client().request(method, format!("{}{path}", self.base));
+        let request = self.client.request(method, format!("{}{path}", self.base));
         match self.key {
             Some(key) => request.header("x-api-key", key),
             None => request,

@@ -132,7 +132,7 @@ impl Taken for Filter {
 }
 
 /// Names and values; the first sign between them parts them.
-fn parted(pairs: &mut Pairs, name: &str, sign: char) -> Result<Vec<FieldText>, Problem> {
+fn parted(pairs: &mut Pairs, name: &'static str, sign: char) -> Result<Vec<FieldText>, Problem> {
     let each = pairs.many(name).into_iter().map(|text| {
         let parts = text.split_once(sign).filter(|(name, _)| !name.is_empty());
         match parts {
