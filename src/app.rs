@@ -20,12 +20,12 @@ use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
-use crate::drain::status::Board;
+use crate::drain::status::{Board, DrainStatus};
 use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
-use crate::http::api::ApiState;
+use crate::http::api::{self, Access, ApiConfig, ApiState};
 use crate::http::{self, BindError, HealthState};
 use crate::metrics::Metrics;
 use crate::operate::Operator;
@@ -70,14 +70,17 @@ pub enum RunError {
     Died(#[source] Died),
 }
 
+/// A listener, and where it listens.
+type Listener = (TcpListener, SocketAddr);
+
 /// Everything in place, listeners bound, nothing running yet.
 #[derive(Debug)]
 pub struct App {
     /// The listeners have it for themselves, so that no crowd takes turns from the loops.
     front: Thread,
-    health: (TcpListener, SocketAddr),
-    metrics_listener: (TcpListener, SocketAddr),
-    api: Option<((TcpListener, SocketAddr), ApiState)>,
+    health: Listener,
+    metrics_listener: Listener,
+    api: Option<(Listener, ApiState)>,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -180,12 +183,7 @@ impl App {
         let first = &config.sources[0].lists.source;
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
         let boards: Vec<_> = boards.collect();
-        let api = api.zip(config.api.as_ref()).map(|(listener, api)| {
-            // Its lines to Redis are its own: a line lives on the thread that has opened it.
-            let operator = Operator::new(&config).beside(following.clone(), boards.clone());
-            let state = ApiState::new(operator, api.access(), metrics.api.clone());
-            (listener, state)
-        });
+        let api = api.map(|listener| (listener, api_state(&config, &following, &boards, &metrics)));
         let operator = Operator::new(&config).beside(following, boards);
         for queue in operator.dead_lists() {
             metrics.retain.list(&queue.name);
@@ -364,11 +362,7 @@ fn survey_of(config: &Config) -> SurveyConfig {
     }
 }
 
-fn listen(
-    thread: &Thread,
-    port: u16,
-    variable: &'static str,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+fn listen(thread: &Thread, port: u16, variable: &'static str) -> Result<Listener, StartError> {
     let listener = thread
         .within(|| http::bind(port, variable))
         .map_err(StartError::Bind)?;
@@ -376,11 +370,23 @@ fn listen(
     Ok((listener, address))
 }
 
-/// The listener of the operator's API, if there is to be one.
-fn listen_api(
-    thread: &Thread,
+/// What the operator's API speaks to, with lines to Redis of its own: a line lives on the thread
+/// that has opened it.
+fn api_state(
     config: &Config,
-) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    settings: &watch::Receiver<Settings>,
+    boards: &[watch::Receiver<DrainStatus>],
+    metrics: &Metrics,
+) -> ApiState {
+    let operator = Operator::new(config).beside(settings.clone(), boards.to_vec());
+    // Nobody, where there is no API; then nobody listens either.
+    let nobody = Access::Keys(api::Keys::default());
+    let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
+    ApiState::new(operator, access, metrics.api.clone())
+}
+
+/// The listener of the operator's API, if there is to be one.
+fn listen_api(thread: &Thread, config: &Config) -> Result<Option<Listener>, StartError> {
     const VARIABLE: &str = "API_PORT_REMEDIATION";
     let Some(api) = &config.api else {
         return Ok(None);

@@ -161,6 +161,7 @@ type Answer<T> = Result<Reply<T>, Problem>;
 struct Reply<T>(StatusCode, T);
 
 impl<T> Reply<T> {
+    #[expect(clippy::unnecessary_wraps, reason = "it is what every page ends with")]
     fn ok(value: T) -> Answer<T> {
         Ok(Self(StatusCode::OK, value))
     }

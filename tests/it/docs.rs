@@ -178,3 +178,30 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[test]
+fn every_rule_of_the_security_page_names_a_test_that_exists() {
+    let page = fs::read_to_string("docs/SECURITY.md").expect("it exists");
+    let (_, rules) = page.split_once("| rule | test |\n").expect("a table");
+    let mut code = String::new();
+    for file in sources(Path::new("src"))
+        .into_iter()
+        .chain(sources(Path::new("tests")))
+    {
+        code += &fs::read_to_string(&file).expect("it can be read");
+    }
+    let rows: Vec<&str> = rules
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let name = row
+            .rsplit("| `")
+            .next()
+            .and_then(|rest| rest.split('`').next());
+        let function = format!("fn {}(", name.expect("a name"));
+        assert!(code.contains(&function), "{row}");
+    }
+}

@@ -8,6 +8,7 @@
 )]
 #![expect(unreachable_pub, reason = "everything here is for this one binary")]
 
+mod api;
 mod arrivals;
 mod chaos;
 mod cli;

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
@@ -157,11 +157,10 @@ impl ApiState {
 
     fn wrong_key(&self, peer: Option<IpAddr>) -> Problem {
         let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        let mut failures = self.0.failures.lock();
-        let failures = failures
-            .as_mut()
-            .map_or_else(PoisonError::get_mut, |failures| failures);
+        let failures = self.0.failures.lock();
+        let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
         let verdict = failures.add(peer, Instant::now());
+        drop(failures);
         match verdict {
             Verdict::Wrong { first } => {
                 if first {
@@ -184,7 +183,7 @@ fn no_key() -> Problem {
 
 /// The key that was sent, if one was; more than one is none.
 fn presented(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
-    let plain = headers.get_all(KEY).iter().map(|key| key.as_bytes());
+    let plain = headers.get_all(KEY).iter().map(HeaderValue::as_bytes);
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7).unwrap_or_default();
         if scheme.eq_ignore_ascii_case(b"bearer ") {
@@ -224,7 +223,7 @@ fn no_browser(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(header::ORIGIN) {
         return refuse("without a key no page in a browser may ask");
     }
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| !matches!(site, b"none" | b"same-origin")) {
         return refuse("without a key no page of another site may ask");
     }

@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use utoipa::PartialSchema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement,
 };
-use utoipa::{PartialSchema, ToSchema};
 
 use super::ApiState;
-use super::problem::{Always, Problem};
+use super::problem::{Always, Details};
 use super::take::Asked;
 
 /// The document without its pages.
@@ -18,7 +18,7 @@ pub(super) fn empty() -> OpenApi {
     let plain = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-KEY")));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = ComponentsBuilder::new()
-        .schema(Problem::name(), Problem::schema())
+        .schema("Problem", Details::schema())
         .security_scheme("key", plain)
         .security_scheme("bearer", SecurityScheme::Http(bearer));
     let nothing = Vec::<String>::new;

@@ -38,8 +38,12 @@ pub(super) async fn bound(State(api): State<ApiState>, mut asked: Request, go: N
             .after(1)
             .into_response();
     };
-    asked.extensions_mut().insert(Place(Arc::new(place)));
-    timeout(TIME, go.run(asked)).await.unwrap_or_else(|_| {
+    // A page lets go of its request as soon as it has read it, so that this holds the place as well.
+    let place = Place(Arc::new(place));
+    asked.extensions_mut().insert(place.clone());
+    let answer = timeout(TIME, go.run(asked)).await;
+    drop(place);
+    answer.unwrap_or_else(|_| {
         let detail = "it took longer than 30 s; what was asked for may have happened all the same, the audit tells";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, detail).into_response()
     })

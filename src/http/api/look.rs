@@ -107,10 +107,10 @@ pub(super) struct FilterParams {
     #[param(min_length = 1, max_length = 1_000)]
     host: Option<String>,
     /// `name=value`, any number of times: members of its top level that have this value.
-    #[param(max_items = 20)]
+    #[param(inline, max_items = 20)]
     field: Option<Vec<FieldIs>>,
     /// `name~text`, any number of times: members of its top level whose text contains this.
-    #[param(max_items = 20)]
+    #[param(inline, max_items = 20)]
     contains: Option<Vec<FieldContains>>,
     /// Its bytes contain this text, to the letter.
     #[param(min_length = 1, max_length = 1_000)]
@@ -132,7 +132,7 @@ impl Taken for Filter {
 }
 
 /// Names and values; the first sign between them parts them.
-fn parted(pairs: &mut Pairs, name: &str, sign: char) -> Result<Vec<FieldText>, Problem> {
+fn parted(pairs: &mut Pairs, name: &'static str, sign: char) -> Result<Vec<FieldText>, Problem> {
     let each = pairs.many(name).into_iter().map(|text| {
         let parts = text.split_once(sign).filter(|(name, _)| !name.is_empty());
         match parts {
@@ -188,6 +188,7 @@ pub(super) struct AuditParams {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
     /// The id before which to go on: the last page's `next`.
+    #[param(pattern = "^[1-9][0-9]{0,14}-[0-9]{1,9}$")]
     before: Option<String>,
     /// What it tells of.
     #[param(pattern = "^(commit|parked|act|gate|refused)$")]
@@ -204,12 +205,21 @@ impl Taken for AuditRequest {
     fn take(pairs: &mut Pairs) -> Result<Self, Problem> {
         Ok(Self {
             limit: pairs.number("limit", LIMIT)?,
-            before: pairs.one("before")?,
+            before: before(pairs)?,
             kind: pairs.one("kind")?,
             who: pairs.one("who")?,
             digest: pairs.one("digest")?,
             correlation_id: pairs.one("correlation_id")?,
         })
+    }
+}
+
+/// Redis takes no id before the first one.
+fn before(pairs: &mut Pairs) -> Result<Option<String>, Problem> {
+    let before = pairs.one("before")?;
+    match before.as_ref().filter(|id| id.starts_with('0')) {
+        None => Ok(before),
+        Some(id) => Err(Problem::bad("before", id, "the next of the page before")),
     }
 }
 

@@ -14,14 +14,18 @@ use crate::operate::Error;
 /// The media type of a problem.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem(Box<Details>);
+
 /// Why a request was not done, as RFC 9457 has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+pub(super) struct Details {
     /// Always `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
-    title: String,
+    title: &'static str,
     /// The status.
     status: u16,
     /// What is wrong, for people.
@@ -42,50 +46,41 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             name: None,
             value: None,
             expected: None,
             retry_after: None,
-        }
+        }))
     }
 
     /// A parameter that cannot be used.
-    pub(super) fn bad(name: &str, value: &str, expected: &str) -> Self {
-        let value: String = value.chars().take(80).collect();
-        Self {
-            value: Some(value.clone()),
-            expected: Some(expected.to_owned()),
-            ..Self::new(
-                StatusCode::BAD_REQUEST,
-                format!("{name}: {value:?} cannot be used: expected {expected}"),
-            )
-        }
-        .about(name)
+    pub(super) fn bad(name: &'static str, value: &str, expected: &str) -> Self {
+        Error::invalid(name, value, expected).into()
     }
 
     /// It is about this parameter, member or thing.
     pub(super) fn about(mut self, name: &str) -> Self {
-        self.name = Some(name.chars().take(80).collect());
+        self.0.name = Some(name.chars().take(80).collect());
         self
     }
 
     /// It may go better after so many seconds.
     pub(super) fn after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.0.retry_after = Some(seconds);
         self
     }
 
     /// The same of a body: it could be read, and cannot be used.
     pub(super) fn of_body(mut self) -> Self {
-        if self.status == StatusCode::BAD_REQUEST {
+        if self.0.status == StatusCode::BAD_REQUEST {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            self.status = status.as_u16();
-            self.title = status.canonical_reason().unwrap_or("Error").to_owned();
+            self.0.status = status.as_u16();
+            self.0.title = status.canonical_reason().unwrap_or("Error");
         }
         self
     }
@@ -95,19 +90,21 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
-            Error::NotFound { what, name } => Self {
-                value: Some(name),
-                ..Self::new(StatusCode::NOT_FOUND, detail).about(what)
-            },
+            Error::NotFound { what, name } => {
+                let mut problem = Self::new(StatusCode::NOT_FOUND, detail).about(what);
+                problem.0.value = Some(name);
+                problem
+            }
             Error::Invalid {
                 name,
                 value,
                 expected,
-            } => Self {
-                value: Some(value),
-                expected: Some(expected),
-                ..Self::new(StatusCode::BAD_REQUEST, detail).about(name)
-            },
+            } => {
+                let mut problem = Self::new(StatusCode::BAD_REQUEST, detail).about(name);
+                problem.0.value = Some(value);
+                problem.0.expected = Some(expected);
+                problem
+            }
             Error::NotHere(_) | Error::Conflict(_) => Self::new(StatusCode::CONFLICT, detail),
             Error::Redis(error) if error.reason == Reason::Timeout => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
@@ -119,13 +116,13 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status);
+        let status = StatusCode::from_u16(self.0.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Texts and numbers alone: there is nothing in it that could not be written.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {

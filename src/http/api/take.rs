@@ -65,7 +65,7 @@ impl Pairs {
     }
 
     /// The value of a parameter that may be given once.
-    pub(super) fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let mut values = self.many(name).into_iter();
         let value = values.next();
         match values.next() {
@@ -77,7 +77,7 @@ impl Pairs {
     /// A whole number within bounds.
     pub(super) fn number(
         &mut self,
-        name: &str,
+        name: &'static str,
         (least, most): (u64, u64),
     ) -> Result<Option<u64>, Problem> {
         let Some(text) = self.one(name)? else {
@@ -95,7 +95,7 @@ impl Pairs {
     }
 
     /// `true` or `false`, which is also what it is if missing.
-    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Problem> {
         match self.one(name)?.as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
