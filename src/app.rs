@@ -20,11 +20,12 @@ use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
 use crate::drain::outlook::Outlook;
-use crate::drain::status::Board;
+use crate::drain::status::{Board, DrainStatus};
 use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
+use crate::http::api::{self, Access, ApiConfig, ApiState};
 use crate::http::{self, BindError, HealthState};
 use crate::metrics::Metrics;
 use crate::operate::Operator;
@@ -69,13 +70,17 @@ pub enum RunError {
     Died(#[source] Died),
 }
 
+/// A listener, and where it listens.
+type Listener = (TcpListener, SocketAddr);
+
 /// Everything in place, listeners bound, nothing running yet.
 #[derive(Debug)]
 pub struct App {
     /// The listeners have it for themselves, so that no crowd takes turns from the loops.
     front: Thread,
-    health: (TcpListener, SocketAddr),
-    metrics_listener: (TcpListener, SocketAddr),
+    health: Listener,
+    metrics_listener: Listener,
+    api: Option<(Listener, ApiState)>,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -121,6 +126,7 @@ impl App {
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
+        let api = listen_api(&front, &config)?;
 
         for name in &survey.dlqs {
             metrics.survey.dlq_depth(name, 0);
@@ -176,7 +182,9 @@ impl App {
         }
         let first = &config.sources[0].lists.source;
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
-        let operator = Operator::new(&config).beside(following, boards.collect());
+        let boards: Vec<_> = boards.collect();
+        let api = api.map(|listener| (listener, api_state(&config, &following, &boards, &metrics)));
+        let operator = Operator::new(&config).beside(following, boards);
         for queue in operator.dead_lists() {
             metrics.retain.list(&queue.name);
         }
@@ -184,6 +192,7 @@ impl App {
             front,
             health,
             metrics_listener,
+            api,
             drains,
             survey,
             guard: config.guard,
@@ -209,6 +218,12 @@ impl App {
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics_listener.1
+    }
+
+    /// Address of the operator's API, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(|((_, address), _)| *address)
     }
 
     /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
@@ -240,6 +255,10 @@ impl App {
             "metrics",
             http::serve(self.metrics_listener.0, metrics, closing.clone()),
         );
+        if let Some(((listener, _), api)) = self.api {
+            let serve = http::serve(listener, http::api::routes(api), closing.clone());
+            listeners.spawn_on(&self.front, "api", serve);
+        }
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
@@ -343,14 +362,50 @@ fn survey_of(config: &Config) -> SurveyConfig {
     }
 }
 
-fn listen(
-    thread: &Thread,
-    port: u16,
-    variable: &'static str,
-) -> Result<(TcpListener, SocketAddr), StartError> {
+fn listen(thread: &Thread, port: u16, variable: &'static str) -> Result<Listener, StartError> {
     let listener = thread
         .within(|| http::bind(port, variable))
         .map_err(StartError::Bind)?;
     let address = listener.local_addr().map_err(StartError::Address)?;
     Ok((listener, address))
+}
+
+/// What the operator's API speaks to, with lines to Redis of its own: a line lives on the thread
+/// that has opened it.
+fn api_state(
+    config: &Config,
+    settings: &watch::Receiver<Settings>,
+    boards: &[watch::Receiver<DrainStatus>],
+    metrics: &Metrics,
+) -> ApiState {
+    let operator = Operator::new(config).beside(settings.clone(), boards.to_vec());
+    // Nobody, where there is no API; then nobody listens either.
+    let nobody = Access::Keys(api::Keys::default());
+    let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
+    ApiState::new(operator, access, metrics.api.clone())
+}
+
+/// The listener of the operator's API, if there is to be one.
+fn listen_api(thread: &Thread, config: &Config) -> Result<Option<Listener>, StartError> {
+    const VARIABLE: &str = "API_PORT_REMEDIATION";
+    let Some(api) = &config.api else {
+        return Ok(None);
+    };
+    let bound = thread.within(|| match api.address {
+        None => http::bind(api.port, VARIABLE),
+        Some(address) => http::bind_at(address, api.port, VARIABLE),
+    });
+    match bound {
+        Ok(listener) => {
+            let address = listener.local_addr().map_err(StartError::Address)?;
+            Ok(Some((listener, address)))
+        }
+        // Nobody has asked for it, and a daemon that ran before there was one must still run.
+        Err(error) if !api.wanted => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "the operator's api is not served");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Bind(error)),
+    }
 }

@@ -17,6 +17,7 @@ use crate::audit::AuditConfig;
 use crate::dlq::overflow::GuardedLists;
 use crate::guard::GuardConfig;
 use crate::health::probe::ProbeConfig;
+use crate::http::api::ApiConfig;
 use crate::link::LinkConfig;
 use crate::retain::RetainConfig;
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub struct Config {
     pub metrics_port: u16,
     /// Port of `/health` and `/ready`; 0 = any.
     pub health_port: u16,
+    /// The operator's API, if there is to be one.
+    pub api: Option<ApiConfig>,
     /// How and what to log.
     pub telemetry: TelemetryConfig,
     /// The line to Redis.
@@ -118,6 +121,12 @@ impl Config {
         reader.sentinels(vars, &mut redis);
         let vars = reader.section()?;
         let (metrics_port, health_port) = reader.ports(vars);
+        let vars = reader.section()?;
+        let taken = [
+            ("METRICS_PORT_REMEDIATION", metrics_port),
+            ("HEALTH_PORT_REMEDIATION", health_port),
+        ];
+        let api = reader.api(vars, taken);
         reader.cluster_lists(&redis, &sources);
 
         let vars: OperatorVars = reader.section()?;
@@ -144,6 +153,7 @@ impl Config {
         let config = Self {
             metrics_port,
             health_port,
+            api,
             telemetry,
             redis,
             sources,

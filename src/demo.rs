@@ -149,6 +149,7 @@ fn config(server: &RedisServer, moogsoft: SocketAddr) -> anyhow::Result<Config> 
         ),
         ("METRICS_PORT_REMEDIATION", "0".to_owned()),
         ("HEALTH_PORT_REMEDIATION", "0".to_owned()),
+        ("API_BIND_REMEDIATION", "none".to_owned()),
         ("POD_NAME", "demo".to_owned()),
     ];
     Ok(Config::load(pairs.map(|(name, text)| {

@@ -5,16 +5,18 @@
 //! connection that sends nothing, or reads nothing, is closed after a while, when there are too many
 //! those that ask for nothing give way first, and many scrapes share one rendering.
 
+pub mod api;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -77,6 +79,22 @@ pub fn bind(port: u16, variable: &'static str) -> Result<TcpListener, BindError>
         result => result,
     };
     listener.map_err(|source| BindError {
+        port,
+        variable,
+        source,
+    })
+}
+
+/// Binds a port at one address; 0 takes any free one.
+///
+/// # Errors
+/// Names the port and the variable that sets it.
+pub fn bind_at(
+    address: IpAddr,
+    port: u16,
+    variable: &'static str,
+) -> Result<TcpListener, BindError> {
+    listen((address, port).into()).map_err(|source| BindError {
         port,
         variable,
         source,
@@ -187,7 +205,9 @@ pub async fn serve(listener: TcpListener, routes: Router, shutdown: Cancellation
             () = shutdown.cancelled() => break,
             () = sleep_until(room.unwrap_or_else(Instant::now)), if room.is_some() => {}
             accepted = listener.accept(), if room.is_none() => match accepted {
-                Ok((stream, _)) => connections.add(stream, routes.clone(), shutdown.clone()),
+                Ok((stream, peer)) => {
+                    connections.add(stream, peer, routes.clone(), shutdown.clone());
+                }
                 Err(error) => {
                     // Out of descriptors, most likely: some must close before another can open.
                     tracing::debug!(%error, "connection not accepted");
@@ -252,14 +272,21 @@ impl Connections {
         Some(room).filter(|room| *room > now)
     }
 
-    fn add(&mut self, stream: TcpStream, routes: Router, shutdown: CancellationToken) {
+    fn add(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        routes: Router,
+        shutdown: CancellationToken,
+    ) {
         if self.open.len() >= MAX_CONNECTIONS {
             self.drop_one();
         }
         let seen = Arc::new(Seen::default());
         let (heard, noted, requests) = (seen.clone(), seen.clone(), self.requests.clone());
         let routes = TowerToHyperService::new(routes);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: hyper::Request<_>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
             let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
             noted.asked.store(number, Ordering::Relaxed);
             routes.call(request)

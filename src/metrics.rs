@@ -3,6 +3,7 @@
 //! Label sets are closed and start at zero, so that a rate is right from the first scrape on. No
 //! label is ever taken from a message.
 
+mod api;
 mod guard;
 mod rate;
 mod retain;
@@ -25,6 +26,7 @@ use crate::drain::report::{Ended, Report};
 use crate::health::Verdict;
 use crate::link;
 
+pub use api::ApiMetrics;
 pub use guard::GuardMetrics;
 use rate::ReplayRate;
 pub use retain::RetainMetrics;
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub settings: SettingsMetrics,
     /// The backpressure guard.
     pub guard: GuardMetrics,
+    /// The operator's API.
+    pub api: ApiMetrics,
     /// The dead lists' bounds.
     pub retain: RetainMetrics,
 }
@@ -118,6 +122,7 @@ impl Metrics {
             survey: SurveyMetrics::new(&new)?,
             settings: SettingsMetrics::new(&new)?,
             guard: GuardMetrics::new(&new)?,
+            api: ApiMetrics::new(&new)?,
             retain: RetainMetrics::new(&new)?,
             registry: registry.clone(),
         };

@@ -1,5 +1,6 @@
 //! Reads the pairs section by section, and collects what is wrong with them.
 
+mod api;
 mod guard;
 mod retain;
 mod sentinels;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::addresses::Addresses;
 use super::value::{
-    ArchivePlace, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name, Names, PaceName, Port,
-    Ratio, RedisUrl, Text, Whole,
+    AccessKey, ArchivePlace, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name,
+    Names, PaceName, Port, Ratio, RedisUrl, Text, Whole,
 };
 use crate::settings::{
     BatchPause, BatchSize, BatchesPerCycle, CanarySize, Interval, MaxPerSecond, MaxPoisonRetries,
@@ -111,6 +111,14 @@ pub(super) struct OperatorVars {
 pub(super) struct PortVars {
     pub(super) metrics_port_remediation: Field<Port>,
     pub(super) health_port_remediation: Field<Port>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApiVars {
+    pub(super) api_port_remediation: Field<Port>,
+    pub(super) api_bind_remediation: Option<Field<Bind>>,
+    pub(super) remediation_api_key: Option<Field<AccessKey>>,
+    pub(super) remediation_api_read_key: Option<Field<AccessKey>>,
 }
 
 #[derive(Deserialize)]

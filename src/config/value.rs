@@ -1,5 +1,6 @@
 //! Values that cannot be wrong: each type parses its own text and says what it expects.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -245,6 +246,46 @@ impl Value for HeaderSecret {
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
             .then(|| Self(text.to_owned().into()))
+    }
+}
+
+/// A key that others show to us in an HTTP header, too long to be guessed.
+#[derive(Clone, Debug)]
+pub struct AccessKey(pub SecretString);
+
+impl Value for AccessKey {
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "a key of 16 to 512 printable ASCII characters without spaces".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let fits = (16..=512).contains(&text.len());
+        (fits && text.bytes().all(|byte| byte.is_ascii_graphic()))
+            .then(|| Self(text.to_owned().into()))
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// At this address; 0.0.0.0 and :: are all of them.
+    Address(IpAddr),
+    /// Nowhere.
+    None,
+}
+
+impl Value for Bind {
+    fn expected() -> String {
+        "an IP address, or none".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("none") {
+            return Some(Self::None);
+        }
+        text.parse().ok().map(Self::Address)
     }
 }
 

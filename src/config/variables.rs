@@ -314,6 +314,31 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "API",
+        variables: &[
+            var(
+                "API_PORT_REMEDIATION",
+                "8400",
+                "port of the operator's API; 0 = any free one, which is logged",
+            ),
+            var(
+                "API_BIND_REMEDIATION",
+                "",
+                "IP address at which it listens, or none for no API; without it every address with a key, and 127.0.0.1 without any, where everybody on this machine is an operator",
+            ),
+            var(
+                "REMEDIATION_API_KEY",
+                "",
+                "key for all of the API, of at least 16 characters (a secret)",
+            ),
+            var(
+                "REMEDIATION_API_READ_KEY",
+                "",
+                "another key, with which the API can only be read (a secret)",
+            ),
+        ],
+    },
+    Group {
         title: "Process",
         variables: &[
             var(

@@ -73,15 +73,19 @@ pub struct Filter {
     pub max_age: Option<u64>,
     /// Its `hostname`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 1_000)]
     pub host: Option<String>,
     /// Members of its top level that have this value; a text, or JSON as it is spelt there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 20)]
     pub field: Vec<FieldText>,
     /// Members of its top level whose text contains this, whatever the case.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 20)]
     pub contains: Vec<FieldText>,
     /// Its bytes contain this text, to the letter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 1_000)]
     pub text: Option<String>,
 }
 
@@ -90,8 +94,10 @@ pub struct Filter {
 #[serde(deny_unknown_fields)]
 pub struct FieldText {
     /// The member's name.
+    #[schema(min_length = 1, max_length = 1_000)]
     pub name: String,
     /// The text.
+    #[schema(max_length = 1_000)]
     pub value: String,
 }
 
@@ -135,9 +141,11 @@ pub struct PauseView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Why, at most 200 characters.
+    /// Why, at most 200 characters on one line.
+    #[schema(min_length = 1, max_length = 200)]
     pub reason: String,
     /// For how many seconds, at most 30 days; until it is resumed if missing.
+    #[schema(minimum = 1, maximum = 2_592_000)]
     pub seconds: Option<u64>,
 }
 
@@ -245,7 +253,8 @@ pub struct Detail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Named {
-    /// Its digest, 40 hexadecimal digits.
+    /// Its digest, or the first 8 digits of it or more.
+    #[schema(pattern = "^[0-9a-fA-F]{8,40}$")]
     pub digest: String,
     /// Where it was seen last, to find it sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,6 +268,7 @@ pub struct ActRequest {
     /// What to do.
     pub action: Action,
     /// With which messages, 1 to 100. One that is named twice means two identical copies.
+    #[schema(min_items = 1, max_items = 100)]
     pub messages: Vec<Named>,
     /// Also where the alerter would discard it.
     #[serde(default)]
@@ -379,9 +389,11 @@ pub struct RunRequest {
     pub token: String,
     /// Messages a second, at most; as fast as it goes if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub rate: Option<u64>,
     /// It stops after so many seconds; at the end of the plan if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86_400)]
     pub seconds: Option<u64>,
 }
 
@@ -507,6 +519,7 @@ pub struct SettingRequest {
     pub value: String,
     /// It falls back after so many seconds; never if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 2_592_000)]
     pub seconds: Option<u64>,
 }
 

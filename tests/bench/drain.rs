@@ -327,6 +327,7 @@ impl Daemon {
             .env("REMEDIATION_BATCH_PAUSE_MS", "0")
             .env("METRICS_PORT_REMEDIATION", "0")
             .env("HEALTH_PORT_REMEDIATION", "0")
+            .env("API_PORT_REMEDIATION", "0")
             .stdout(log)
             .stdin(Stdio::null())
             .spawn()?;

@@ -8,8 +8,10 @@
 )]
 #![expect(unreachable_pub, reason = "everything here is for this one binary")]
 
+mod api;
 mod arrivals;
 mod chaos;
+mod cli;
 mod cluster;
 mod config;
 mod connection;

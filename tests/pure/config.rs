@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use mutt_remediation::config::{Config, Problems, variables};
 
+mod api;
 mod company;
 mod sources;
 mod values;

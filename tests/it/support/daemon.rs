@@ -150,6 +150,7 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("METRICS_PORT_REMEDIATION", "0")
         .env("HEALTH_PORT_REMEDIATION", "0")
+        .env("API_PORT_REMEDIATION", "0")
         .env("REMEDIATION_INTERVAL", "1")
         .env("REMEDIATION_BATCH_PAUSE_MS", "0")
         .envs(variables.iter().copied());
