@@ -65,7 +65,7 @@ failover: ## what a failover brings back, and what waiting for replicas costs
 
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test
-	ulimit -n $$(ulimit -Hn) && cargo bench --locked --bench overload
+	cargo bench --locked --bench overload
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures

@@ -21,9 +21,10 @@ use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
-use crate::http::{self, BindError, HealthState};
+use crate::http::{self, BindError, HealthState, Limits};
 use crate::link::LinkConfig;
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -70,6 +71,7 @@ pub struct App {
     front: Thread,
     health: (TcpListener, SocketAddr),
     metrics_listener: (TcpListener, SocketAddr),
+    limits: Limits,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -106,6 +108,14 @@ impl App {
             metrics.health.assumed();
         }
 
+        let open_files = open_files::allow_most();
+        let limits = Limits::within(open_files);
+        tracing::debug!(
+            open_files,
+            connections = limits.connections,
+            silent = limits.silent,
+            "what each listener holds at most"
+        );
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
@@ -156,6 +166,7 @@ impl App {
             front,
             health,
             metrics_listener,
+            limits,
             drains,
             survey,
             guard: config.guard,
@@ -201,12 +212,17 @@ impl App {
         listeners.spawn_on(
             &self.front,
             "health",
-            http::serve(self.health.0, health, closing.clone()),
+            http::serve(self.health.0, health, self.limits, closing.clone()),
         );
         listeners.spawn_on(
             &self.front,
             "metrics",
-            http::serve(self.metrics_listener.0, metrics, closing.clone()),
+            http::serve(
+                self.metrics_listener.0,
+                metrics,
+                self.limits,
+                closing.clone(),
+            ),
         );
 
         let mut loops = Loops::default();

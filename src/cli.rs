@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::{Config, Problems, variables};
+use crate::http::{self, Limits};
 use crate::link::Link;
 use crate::shutdown::Signals;
 use crate::{demo, telemetry};
@@ -207,10 +208,10 @@ async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
 async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
     let shutdown = CancellationToken::new();
     let signals = Signals::catch()?;
-    let listener = crate::http::bind(port, "--port")?;
+    let listener = http::bind(port, "--port")?;
     let moogsoft = demo::moogsoft::Moogsoft::healthy();
     tokio::select! {
-        () = crate::http::serve(listener, moogsoft.routes(), shutdown.clone()) => {}
+        () = http::serve(listener, moogsoft.routes(), Limits::default(), shutdown.clone()) => {}
         () = signals.watch(shutdown) => {}
     }
     Ok(Outcome::Done)

@@ -9,7 +9,7 @@
 //! | [`health`] | the gate before Moogsoft |
 //! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`] | what the outside can see |
-//! | [`link`], [`background`], [`shutdown`], [`telemetry`] | the ground to stand on |
+//! | [`link`], [`background`], [`open_files`], [`shutdown`], [`telemetry`] | the ground to stand on |
 //! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
 //!
 //! docs/ARCHITECTURE.md tells how they fit, and which invariants hold.
@@ -26,6 +26,7 @@ pub mod health;
 pub mod http;
 pub mod link;
 pub mod metrics;
+pub mod open_files;
 pub mod settings;
 pub mod shutdown;
 pub mod survey;
