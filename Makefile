@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover overload plots image clean
+.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover operate overload plots image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -62,6 +62,10 @@ pace: ## what the adaptive pace does after an outage, and what it costs
 failover: ## what a failover brings back, and what waiting for replicas costs
 	@.ci/setup test
 	cargo bench --locked --bench failover
+
+operate: ## what the operator's side costs, over a queue of a million (needs 5 GB)
+	@.ci/setup test
+	cargo bench --locked --bench operate
 
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test

@@ -1,24 +1,46 @@
 //! The command line. Without a subcommand the binary is the daemon.
 
+mod act;
+mod audit;
+mod beside;
+mod clean;
+mod container;
+mod daemon;
+mod desk;
+mod edit;
+mod follow;
+mod list;
+mod operator;
+mod options;
+mod plan;
+mod refusal;
+mod remote;
+mod screen;
+mod shell;
+mod show;
+mod spell;
+mod status;
+mod table;
+mod ticket;
+mod top;
+mod transfer;
+
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
-use crate::config::{Config, Problems, variables};
+use crate::config::{Config, Problems};
+use crate::demo;
 use crate::link::Link;
-use crate::shutdown::Signals;
-use crate::{demo, telemetry};
+use refusal::Refusal;
 
 #[derive(Parser)]
 #[command(
     name = "mutt-remediation",
     version,
     about = "Brings dead letters back to work when the pipeline can take them, and parks poison.",
-    long_about = "Brings dead letters back to work when the pipeline can take them, and parks poison.\n\nWithout a command it runs as a daemon, set up by environment variables."
+    long_about = "Brings dead letters back to work when the pipeline can take them, and parks poison.\n\nWithout a command it runs as a daemon, set up by environment variables. The other commands are for operators; they ask the API of a daemon with --url, else Redis itself by the daemon's own variables."
 )]
 struct Arguments {
     /// Validate the environment, print the effective settings (secrets redacted) and exit
@@ -30,6 +52,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Operator(Box<operator::Command>),
     /// Watch it work: a throw-away Redis, a stand-in Moogsoft and alerter, dead letters of every kind
     Demo(demo::DemoOptions),
     /// Ask a running daemon for its health; exit code 0 if it is well (for container health checks)
@@ -38,6 +62,10 @@ enum Command {
         #[arg(long)]
         url: Option<url::Url>,
     },
+    /// Print what a shell needs to complete commands and options
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man,
     /// Answer like Moogsoft's webhook, for docker-compose.yml
     #[command(hide = true)]
     StandInMoogsoft {
@@ -52,169 +80,81 @@ enum Command {
 pub enum Outcome {
     /// As asked.
     Done,
-    /// The health check found no healthy daemon.
-    Unhealthy,
-    /// The environment is wrong; every problem has been printed.
+    /// It failed, found no healthy daemon, or moved nothing of what was asked for.
+    Failed,
+    /// The command line or the environment is wrong; every problem has been printed.
     Misconfigured,
-    /// A second signal ended it at once.
+    /// Some of what was asked for was moved, and some was not.
+    Partly,
+    /// There is no such queue, message, run or setting.
+    NotFound,
+    /// A signal ended it.
     Killed,
 }
+
+impl Outcome {
+    /// The exit code that scripts see.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Misconfigured => 2,
+            Self::Partly => 3,
+            Self::NotFound => 4,
+            Self::Killed => 130,
+        }
+    }
+
+    /// What an error means.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        let refusal = error.downcast_ref::<Refusal>();
+        refusal.map_or(Self::Failed, Refusal::outcome)
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    failed, or moved nothing of what was asked for
+  2    the command line, the environment or the key is wrong
+  3    partly done: some of what was asked for was not moved
+  4    there is no such queue, message, run or setting
+  130  ended by a signal";
 
 /// Does what the command line asks for.
 ///
 /// # Errors
 /// What failed, for [`report`].
 pub fn run() -> anyhow::Result<Outcome> {
-    let matches = Arguments::command()
-        .after_long_help(help_on_variables())
-        .get_matches();
+    let matches = command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches)?;
     match arguments.command {
-        _ if arguments.check_config => Ok(check_config()),
-        None => daemon(),
+        _ if arguments.check_config => Ok(daemon::check_config()),
+        None => daemon::run(),
+        Some(Command::Operator(command)) => on_runtime(operator::run(*command)),
         Some(Command::Demo(options)) => on_runtime(demo::run(options)),
-        Some(Command::Healthcheck { url }) => on_runtime(healthcheck(url)),
-        Some(Command::StandInMoogsoft { port }) => on_runtime(stand_in_moogsoft(port)),
+        Some(Command::Healthcheck { url }) => on_runtime(container::healthcheck(url)),
+        Some(Command::Completions(arguments)) => shell::completions(&arguments, command()),
+        Some(Command::Man) => shell::man(command()),
+        Some(Command::StandInMoogsoft { port }) => on_runtime(container::stand_in_moogsoft(port)),
     }
+}
+
+fn command() -> clap::Command {
+    let after = format!("{EXIT_CODES}\n\n{}", daemon::help_on_variables());
+    Arguments::command()
+        .after_help(EXIT_CODES)
+        .after_long_help(after)
 }
 
 /// Prints an error and its causes to standard error.
 pub fn report(error: &anyhow::Error) {
+    let text = clean::lines(&format!("{error:#}"));
     say(
         &mut std::io::stderr(),
-        &format!("mutt-remediation: {error:#}\n"),
+        &format!("mutt-remediation: {text}\n"),
     );
-}
-
-fn daemon() -> anyhow::Result<Outcome> {
-    let config = match configuration() {
-        Ok(config) => config,
-        Err(outcome) => return Ok(outcome),
-    };
-    let _flushed_at_the_end = telemetry::start(&config.telemetry);
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    on_runtime(async {
-        let signals = Signals::catch().context("cannot catch signals")?;
-        let shutdown = CancellationToken::new();
-        let instance = config.telemetry.instance.clone();
-        let app = App::start(config).inspect_err(|error| {
-            tracing::error!(error = chain(error), "cannot start");
-        })?;
-        tracing::info!(
-            program = env!("CARGO_PKG_VERSION"),
-            instance,
-            health = %app.health_address(),
-            metrics = %app.metrics_address(),
-            api = app.api_address().map(tracing::field::display),
-            "up"
-        );
-        tokio::select! {
-            biased;
-            ended = app.run(shutdown.clone()) => {
-                ended.inspect_err(|error| tracing::error!(error = chain(error), "ended by a failure"))?;
-                tracing::info!("bye");
-                Ok(Outcome::Done)
-            }
-            () = signals.watch(shutdown) => Ok(Outcome::Killed),
-        }
-    })
-}
-
-fn check_config() -> Outcome {
-    let config = match configuration() {
-        Ok(config) => config,
-        Err(outcome) => return outcome,
-    };
-    let mut text = String::new();
-    for variable in &config.effective {
-        let origin = if variable.from_environment {
-            "environment"
-        } else {
-            "default"
-        };
-        text.push_str(&format!(
-            "{}={}  # {origin}\n",
-            variable.name, variable.shown
-        ));
-    }
-    for warning in &config.warnings {
-        text.push_str(&format!("# warning: {warning}\n"));
-    }
-    say(&mut std::io::stdout(), &text);
-    Outcome::Done
-}
-
-fn help_on_variables() -> String {
-    let mut text =
-        "Environment variables (default in brackets; an empty value counts as unset):\n".to_owned();
-    for group in variables::GROUPS {
-        text.push_str(&format!("\n{}:\n", group.title));
-        for variable in group.variables {
-            let default = if variable.default.is_empty() {
-                "not set"
-            } else {
-                variable.default
-            };
-            text.push_str(&format!(
-                "  {} [{default}]\n      {}\n",
-                variable.name, variable.meaning
-            ));
-        }
-    }
-    text
-}
-
-async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let url = match url {
-        Some(url) => url,
-        None => {
-            // Docker knows no other code for this than that of a daemon that is not well.
-            let Ok(config) = configuration() else {
-                return Ok(Outcome::Unhealthy);
-            };
-            anyhow::ensure!(
-                config.health_port != 0,
-                "HEALTH_PORT_REMEDIATION is 0, so the port is not known: give --url"
-            );
-            format!("http://127.0.0.1:{}/health", config.health_port).parse()?
-        }
-    };
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(3))
-        .no_proxy()
-        .build()?;
-    match client.get(url).send().await {
-        Ok(answer) if answer.status().is_success() => Ok(Outcome::Done),
-        Ok(answer) => {
-            say(
-                &mut std::io::stderr(),
-                &format!("answered {}\n", answer.status()),
-            );
-            Ok(Outcome::Unhealthy)
-        }
-        Err(error) => {
-            say(
-                &mut std::io::stderr(),
-                &format!("{}\n", chain(&error.without_url())),
-            );
-            Ok(Outcome::Unhealthy)
-        }
-    }
-}
-
-async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
-    let shutdown = CancellationToken::new();
-    let signals = Signals::catch()?;
-    let listener = crate::http::bind(port, "--port")?;
-    let moogsoft = demo::moogsoft::Moogsoft::healthy();
-    tokio::select! {
-        () = crate::http::serve(listener, moogsoft.routes(), shutdown.clone()) => {}
-        () = signals.watch(shutdown) => {}
-    }
-    Ok(Outcome::Done)
 }
 
 /// Runs to the end on one worker: it waits for Redis most of the time, a batch keeps it for
@@ -233,18 +173,22 @@ fn on_runtime<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 
 /// The environment's configuration with its files looked at, or an exit code for a wrong one.
 fn configuration() -> Result<Config, Outcome> {
-    let problems = match Config::load(std::env::vars_os()) {
-        Ok(config) => match Link::new(config.redis.clone(), "").check() {
-            Ok(()) => return Ok(config),
-            Err(error) => Problems(vec![error.to_string()]),
-        },
-        Err(problems) => problems,
-    };
-    say(
-        &mut std::io::stderr(),
-        &format!("mutt-remediation: {problems}\n"),
-    );
-    Err(Outcome::Misconfigured)
+    load().map_err(|problems| {
+        say(
+            &mut std::io::stderr(),
+            &format!("mutt-remediation: {problems}\n"),
+        );
+        Outcome::Misconfigured
+    })
+}
+
+/// The environment's configuration with its files looked at.
+fn load() -> Result<Config, Problems> {
+    let config = Config::load(std::env::vars_os())?;
+    match Link::new(config.redis.clone(), "").check() {
+        Ok(()) => Ok(config),
+        Err(error) => Err(Problems(vec![error.to_string()])),
+    }
 }
 
 /// An error with all of its causes, in one line.
@@ -271,4 +215,43 @@ pub(crate) fn say(to: &mut impl Write, text: &str) {
 /// Whether a progress bar makes sense.
 pub(crate) fn is_interactive() -> bool {
     std::io::stderr().is_terminal()
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_help() {
+        for outcome in [
+            Outcome::Done,
+            Outcome::Failed,
+            Outcome::Misconfigured,
+            Outcome::Partly,
+            Outcome::NotFound,
+            Outcome::Killed,
+        ] {
+            let line = format!("\n  {} ", outcome.code());
+            assert!(EXIT_CODES.contains(&line), "{outcome:?}");
+        }
+        assert_eq!(Outcome::of(&anyhow::anyhow!("anything")), Outcome::Failed);
+        let wrapped = anyhow::Error::from(Refusal::usage("x")).context("y");
+        assert_eq!(Outcome::of(&wrapped), Outcome::Misconfigured);
+    }
+
+    #[test]
+    fn errors_are_told_with_all_of_their_causes() {
+        let error = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(chain(error.as_ref()), "outer: inner");
+    }
 }

@@ -3,6 +3,7 @@
 //! A pass takes no input and repeats nothing; the next pass is the retry. It can be cancelled
 //! between batches, never inside a commit.
 
+mod batch;
 pub mod classify;
 pub mod estimate;
 pub mod gate;
@@ -10,6 +11,7 @@ pub mod outlook;
 pub mod pace;
 pub mod plan;
 pub mod report;
+mod rest;
 pub mod status;
 pub mod systemic;
 mod tell;
@@ -24,28 +26,21 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::tell::Journal;
 use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
+use crate::dlq;
 use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
-use crate::dlq::redis::Limits;
-use crate::dlq::{self, Committed, Disposition, Entry};
 use crate::health::Moogsoft;
 use crate::link::{self, Reason};
-use crate::metrics::{CONFLICT, HealthMetrics, SourceMetrics};
+use crate::metrics::{HealthMetrics, SourceMetrics};
 use crate::settings::Settings;
 use crate::settings::watch::Knowledge;
-use classify::Rules;
 use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
-use plan::{Plan, conserves};
 use report::{Ended, Report};
 use status::Board;
 use systemic::Systemic;
 use tell::Trouble;
-
-/// Batches in a row that may meet a changed tail before the pass gives up: somebody else is at
-/// work on the same end.
-const MAX_CONFLICTS: u32 = 3;
 
 /// How long a pass waits for the settings in Redis when Redis itself answers.
 const SETTINGS_WAIT: Duration = Duration::from_secs(5);
@@ -56,9 +51,6 @@ const MAX_EASING: u32 = 10;
 /// While something is waited for it is looked at after these times.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const SLOWEST_LOOK: Duration = Duration::from_millis(250);
-
-/// A gate that is shut is looked at again after so long.
-const GATE_LOOK: Duration = Duration::from_secs(5);
 
 /// The part of the settings that cannot change while running, and is the same for all sources.
 #[derive(Clone, Debug)]
@@ -169,20 +161,6 @@ impl Drain {
                 self.held_for(&report.ended)
             };
             self.sleep(began, sooner, &report.ended, &cancel).await;
-        }
-    }
-
-    /// After how long a gate that is shut is worth another look; `None` for a whole interval.
-    fn held_for(&self, ended: &Ended) -> Option<Duration> {
-        let adaptive = self.settings.borrow().adaptive;
-        match ended {
-            Ended::Unhealthy(_) if adaptive => Some(GATE_LOOK),
-            Ended::Held(Shut::Bounces) => {
-                let due = self.learnt.pace.as_ref().and_then(Memory::next_trial);
-                Some(self.outlook.until(due?))
-            }
-            Ended::Held(_) => Some(GATE_LOOK),
-            _ => None,
         }
     }
 
@@ -371,222 +349,6 @@ impl Drain {
             self.show(decision.gate, Some(view), settings);
         }
         decision
-    }
-
-    /// Moves one batch of at most so many messages. Returns how the pass ended, if it did.
-    async fn batch(
-        &mut self,
-        settings: &Settings,
-        mut view: View,
-        (count, gate): (u64, Gate),
-        progress: &mut Progress,
-        report: &mut Report,
-    ) -> Result<Option<Ended>, dlq::Error> {
-        self.queue.catch_up().await?;
-        self.finish(report).await?;
-        let pace = settings.pace();
-        let quota = match (pace.adaptive, settings.batches_per_cycle) {
-            (true, _) | (_, 0) => u64::MAX,
-            (_, batches) => batches.saturating_mul(settings.batch_size),
-        };
-        let count = count.min(quota - progress.taken.min(quota));
-        if count == 0 {
-            return Ok(Some(waiting(report)));
-        }
-        let rules = self.rules(settings);
-        view.second = now();
-        let limits = self.limits(count.min(progress.remaining));
-        let (mut plan, depth) = self.peek(limits, &rules, view.second).await?;
-        progress.remaining = progress.remaining.min(depth);
-        match self.first_too_soon(&plan, depth, &view, settings) {
-            Some(0) => return Ok(Some(waiting(report))),
-            Some(sooner) => {
-                let limits = Limits {
-                    entries: sooner,
-                    ..limits
-                };
-                plan = self.peek(limits, &rules, view.second).await?.0;
-            }
-            None => {}
-        }
-        let size = plan.transfers.len() as u64;
-        let was_on = self.learnt.systemic.is_on();
-        let used_up = self.used_up_together(&plan, settings);
-        let systemic = &mut self.learnt.systemic;
-        let admitted = if size == 0 {
-            systemic.switch_off();
-            true
-        } else {
-            systemic.admits(size, &used_up, view.second, settings.poison_max_ratio)
-        };
-        self.latch.keep(self.learnt.systemic.since()).await;
-        if !admitted {
-            self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
-            return Ok(Some(Ended::Held(Shut::Systemic)));
-        }
-        if was_on {
-            self.show(gate, Some(&view), settings);
-        }
-        if size == 0 {
-            return Ok(Some(done(report)));
-        }
-        let counts = if count < settings.batch_size {
-            size
-        } else {
-            settings.batch_size
-        };
-        let committed = self.commit(&plan, pace.target_max_depth).await;
-        if committed.is_err() {
-            // It may have moved, and then it may come back.
-            self.learn(&view, plan.count(Disposition::Replay), &plan, settings);
-        }
-        match committed? {
-            Committed::Moved { replayed, dead } => {
-                self.count(&plan);
-                self.learn(&view, replayed, &plan, settings);
-                self.learnt.systemic.moved(size, &used_up, view.second);
-                report.replayed += replayed;
-                report.dead += dead;
-                progress.remaining = progress.remaining.saturating_sub(size);
-                progress.conflicts = 0;
-                self.learnt.easing = self.learnt.easing.saturating_sub(1);
-                self.replicated().await?;
-            }
-            Committed::Conflict => {
-                self.metrics.failed(CONFLICT);
-                progress.conflicts += 1;
-            }
-            // Others have filled it since it was looked at.
-            Committed::Full => {
-                self.outlook.measure_again();
-                return Ok(None);
-            }
-        }
-        report.batches += 1;
-        progress.taken += counts;
-        if let Some((_, taken)) = &mut self.learnt.taken {
-            *taken = progress.taken;
-        }
-        let last = progress.remaining == 0 || progress.taken >= quota;
-        if progress.conflicts == MAX_CONFLICTS || (progress.conflicts > 0 && last) {
-            return Ok(Some(Ended::Conflict));
-        }
-        // In the adaptive pace the evidence is waited for.
-        Ok((last && !pace.adaptive).then_some(Ended::Drained))
-    }
-
-    async fn peek(
-        &mut self,
-        limits: Limits,
-        rules: &Rules,
-        now: i64,
-    ) -> Result<(Plan, u64), dlq::Error> {
-        let mut plan = Plan::default();
-        let planning = |entries: Vec<Entry>| {
-            let seen = cfg!(debug_assertions).then(|| entries.clone());
-            let part = plan::plan(entries, rules, now);
-            debug_assert!(seen.is_none_or(|entries| conserves(&entries, &part)));
-            plan.append(part);
-        };
-        let depth = self.queue.peek(limits, planning).await?;
-        Ok((plan, depth))
-    }
-
-    /// The place of the first message that may not be replayed again yet.
-    fn first_too_soon(
-        &self,
-        plan: &Plan,
-        depth: u64,
-        view: &View,
-        settings: &Settings,
-    ) -> Option<u64> {
-        let memory = self.learnt.pace.as_ref()?;
-        let first = memory.first_too_soon(&plan.again, depth, view.second, &settings.pace());
-        first.map(|place| place as u64)
-    }
-
-    /// When those of a batch were replayed last that are due to be parked for it, and did not fail
-    /// alone: what kept failing while others passed is poison indeed.
-    fn used_up_together(&self, plan: &Plan, settings: &Settings) -> Vec<i64> {
-        // With no retries at all everything is meant to be parked.
-        if !settings.poison_guard || settings.max_poison_retries == 0 {
-            return vec![];
-        }
-        let memory = self.learnt.pace.as_ref();
-        let alone = |at: i64| memory.is_some_and(|memory| memory.failed_alone(at));
-        let used_up = plan.used_up.iter().copied();
-        used_up.filter(|at| !alone(*at)).collect()
-    }
-
-    /// Takes note of replays.
-    fn learn(&mut self, view: &View, replayed: u64, plan: &Plan, settings: &Settings) {
-        self.outlook.moved(replayed);
-        let again: Vec<i64> = plan.again.iter().map(|again| again.at).collect();
-        let memory = self.learnt.pace.take();
-        self.learnt.pace =
-            memory.map(|memory| memory.moved(view, replayed, &again, &settings.pace()));
-    }
-
-    async fn commit(&mut self, plan: &Plan, ceiling: u64) -> Result<Committed, dlq::Error> {
-        let began = Instant::now();
-        let committed = self.queue.commit_below(&plan.transfers, ceiling).await?;
-        self.metrics.committed(began.elapsed());
-        Ok(committed)
-    }
-
-    /// Waits for the replicas. A batch that they do not have may come back in a failover, so that
-    /// no further one is begun until they have it.
-    async fn replicated(&mut self) -> Result<(), dlq::Error> {
-        self.queue
-            .replicated()
-            .await
-            .inspect_err(|_| self.metrics.wait_short())
-    }
-
-    fn limits(&self, count: u64) -> Limits {
-        Limits {
-            entries: (count >> self.learnt.easing).max(1),
-            bytes: self.config.batch_max_bytes >> self.learnt.easing,
-        }
-    }
-
-    fn rules(&self, settings: &Settings) -> Rules {
-        Rules {
-            max_poison_retries: settings.max_poison_retries,
-            stamp: self.config.stamp,
-            required_fields: self.source.required_fields.clone(),
-            fields: self.source.fields.clone(),
-        }
-    }
-
-    /// Sleeps until the next pass is due. A changed interval moves the time, and switching on ends
-    /// the sleep.
-    async fn sleep(
-        &mut self,
-        began: Instant,
-        sooner: Option<Duration>,
-        ended: &Ended,
-        cancel: &CancellationToken,
-    ) {
-        let ended_at = Instant::now();
-        loop {
-            let settings = self.settings.borrow_and_update().clone();
-            if settings.enabled && *ended == Ended::Disabled {
-                return;
-            }
-            let interval = settings.interval;
-            let due = match sooner {
-                Some(wait) => ended_at + wait.min(interval),
-                None => began + interval,
-            };
-            let left = due.saturating_duration_since(Instant::now());
-            self.pulse.expect_within(left + self.config.patience);
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep_until(due) => return,
-                Ok(()) = self.settings.changed() => {}
-            }
-        }
     }
 }
 

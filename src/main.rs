@@ -1,7 +1,7 @@
 //! The program: one look at the command line, and the exit codes.
 //!
-//! 0 an orderly end; 1 something failed; 2 the command line or the environment is wrong; 130 ended
-//! at once by a second signal.
+//! 0 an orderly end; 1 something failed, or nothing was moved; 2 the command line or the environment is
+//! wrong; 3 partly done; 4 not found; 130 ended by a signal.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,9 @@ use mutt_remediation::cli::{self, Outcome};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run() {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Unhealthy) => ExitCode::from(1),
-        Ok(Outcome::Misconfigured) => ExitCode::from(2),
-        Ok(Outcome::Killed) => ExitCode::from(130),
-        Err(error) => {
-            cli::report(&error);
-            ExitCode::from(1)
-        }
-    }
+    let outcome = cli::run().unwrap_or_else(|error| {
+        cli::report(&error);
+        Outcome::of(&error)
+    });
+    ExitCode::from(outcome.code())
 }

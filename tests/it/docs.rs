@@ -60,6 +60,20 @@ fn the_configuration_page_names_every_variable() {
     }
 }
 
+#[test]
+fn what_is_shipped_has_the_adaptive_pace_on() {
+    for (file, line) in [
+        (
+            "docker-compose.yml",
+            "REPLAY_PACE: ${REPLAY_PACE:-adaptive}",
+        ),
+        ("k8s/configmap.yaml", "REPLAY_PACE: adaptive"),
+    ] {
+        let text = fs::read_to_string(file).expect("it exists");
+        assert!(text.lines().any(|found| found.trim() == line), "{file}");
+    }
+}
+
 /// Each outside world is touched in the few files named for it.
 #[test]
 fn imports_stay_in_their_files() {
@@ -84,13 +98,21 @@ fn imports_stay_in_their_files() {
                 "demo/",
             ],
         ),
-        ("reqwest::", &["health/probe.rs", "app.rs", "cli.rs"]),
+        (
+            "reqwest::",
+            &[
+                "health/probe.rs",
+                "app.rs",
+                "cli/remote.rs",
+                "cli/container.rs",
+            ],
+        ),
         ("axum::", &["http.rs", "http/", "demo/moogsoft.rs"]),
         (
             "prometheus::",
             &["metrics.rs", "metrics/", "http.rs", "app.rs"],
         ),
-        ("std::env::", &["cli.rs", "telemetry.rs"]),
+        ("std::env::", &["cli.rs", "cli/", "telemetry.rs"]),
         (
             ".spawn(",
             &["background.rs", "http.rs", "app.rs", "demo/server.rs"],
@@ -135,6 +157,10 @@ fn the_pure_parts_know_no_clock_no_network_and_no_log() {
         "drain/classify.rs",
         "drain/plan.rs",
         "drain/pace.rs",
+        "drain/pace/again.rs",
+        "drain/pace/bounces.rs",
+        "drain/pace/evidence.rs",
+        "drain/pace/limits.rs",
         "drain/gate.rs",
         "drain/systemic.rs",
         "drain/estimate.rs",

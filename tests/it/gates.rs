@@ -440,6 +440,40 @@ async fn the_adaptive_pace_brings_all_back_after_an_outage_that_moogsoft_knows_n
 }
 
 #[tokio::test]
+async fn the_pace_and_its_limits_can_be_changed_while_it_runs() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(100)).await;
+    let set = async |key: &str, value: &str| {
+        let key = format!("mutt:config:{key}");
+        redis.command::<()>(&["SET", &key, value]).await;
+    };
+    set("replay_target_max_depth", "4").await;
+    let variables = with(&[
+        ("REMEDIATION_BATCH_SIZE", "50"),
+        ("REPLAY_OBSERVE_SECONDS", "3600"),
+        ("DYNAMIC_CONFIG_ENABLED", "true"),
+    ]);
+    let daemon = Daemon::start(&redis, &variables);
+    until("the limit is reached", || async {
+        redis.len(TARGET).await == 4
+    })
+    .await;
+    daemon.until_metric(&state("open"), |is| is == 1.0).await;
+    // From now on one canary goes, and what becomes of it is not known for an hour.
+    set("replay_pace", "adaptive").await;
+    daemon
+        .until_metric(&state("probation"), |is| is == 1.0)
+        .await;
+    set("replay_canary_size", "7").await;
+    set("replay_target_max_depth", "1000").await;
+    until("a canary goes", || async { redis.len(TARGET).await > 4 }).await;
+    let waiting = "mutt_remediation_waiting{for=\"evidence\",source=\"alerter\"}";
+    daemon.until_metric(waiting, |is| is == 1.0).await;
+    let went = redis.len(TARGET).await - 4;
+    assert!(went == 7 || went == 10, "{went}");
+}
+
+#[tokio::test]
 async fn a_few_letters_go_one_by_one_while_none_gets_through() {
     let redis = Redis::start();
     redis.dead_letter(&letters(3)).await;
@@ -455,6 +489,27 @@ async fn a_few_letters_go_one_by_one_while_none_gets_through() {
     assert_eq!(daemon.metric(replayed).await, Some(4.0));
     daemon.until_metric(&shut("bounces"), |is| is == 1.0).await;
     assert_eq!(daemon.metric(replayed).await, Some(4.0));
+    let of_source = |name| format!("mutt_remediation_{name}{{source=\"alerter\"}}");
+    daemon
+        .until_metric(&of_source("next_trial_seconds"), |left| left > 0.0)
+        .await;
+    daemon
+        .until_metric(&of_source("bounce_ratio"), |ratio| ratio > 0.9)
+        .await;
+    daemon
+        .until_metric(&of_source("replays_per_second"), |rate| rate > 0.0)
+        .await;
+    let size = daemon.metric(&of_source("batch_size")).await;
+    assert_eq!(size, Some(0.0), "the gate is shut");
+    let log = daemon.log();
+    let changes = log
+        .lines()
+        .filter(|line| line.contains("gate shut: bounces"));
+    for line in changes {
+        for field in ["replays_per_second=", "bounces=", "next_trial_seconds="] {
+            assert!(line.contains(field), "{field}: {line}");
+        }
+    }
     alerter.failing.store(false, Ordering::SeqCst);
     until("all are handled", || async { alerter.handled() == 3 }).await;
     assert_eq!(alerter.most_replays(), 3);

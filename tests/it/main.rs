@@ -11,6 +11,7 @@
 mod api;
 mod arrivals;
 mod chaos;
+mod cli;
 mod cluster;
 mod config;
 mod connection;

@@ -1,7 +1,8 @@
 //! More than one list to drain, each by its own rules.
 
 use crate::support::daemon::output;
-use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, until};
+use crate::support::webhook::Manner;
+use crate::support::{DEAD, Daemon, Redis, SOURCE, TARGET, Webhook, until};
 
 const MOOG: &str = "mutt:dlq:moog";
 const ALERTS: &str = "mutt:alert_queue";
@@ -115,6 +116,27 @@ async fn two_sources_that_share_a_target_share_its_limit() {
     .await;
     seen += redis.len(TARGET).await;
     assert!(seen <= 25);
+}
+
+#[tokio::test]
+async fn all_sources_share_the_probe() {
+    let redis = Redis::start();
+    let webhook = Webhook::start(Manner::Status(200)).await;
+    redis.dead_letter(&["{}"]).await;
+    redis.push(MOOG, &["{}"]).await;
+    let _daemon = Daemon::start(
+        &redis,
+        &[
+            ("REMEDIATION_MOOG_ENABLED", "true"),
+            ("MOOG_WEBHOOK_URL", &webhook.url()),
+        ],
+    );
+    until("both are replayed", || async {
+        redis.len(TARGET).await == 1 && redis.len(ALERTS).await == 1
+    })
+    .await;
+    // A healthy answer serves for a minute.
+    assert_eq!(webhook.requests().len(), 1);
 }
 
 #[tokio::test]
