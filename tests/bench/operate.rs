@@ -62,7 +62,9 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
     };
     let first = Instant::now();
     let page = PageRequest::default();
-    let page = operator.messages("alerter", &Filter::default(), &page).await?;
+    let page = operator
+        .messages("alerter", &Filter::default(), &page)
+        .await?;
     row("first page", &ms(first.elapsed()));
     let next = Instant::now();
     let rare = PageRequest::default();
@@ -76,7 +78,12 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
     let plan = operator.plan("alerter", &request, &who()).await?;
     row(
         "complete count of a filter (one field)",
-        &format!("{}, {} of {}", ms(whole.elapsed()), plan.matched, plan.scanned),
+        &format!(
+            "{}, {} of {}",
+            ms(whole.elapsed()),
+            plan.matched,
+            plan.scanned
+        ),
     );
     let whole = Instant::now();
     let aged = Filter {
@@ -88,11 +95,18 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
         .await?;
     row(
         "complete count of a filter (every message read)",
-        &format!("{}, {} of {}", ms(whole.elapsed()), plan.matched, plan.scanned),
+        &format!(
+            "{}, {} of {}",
+            ms(whole.elapsed()),
+            plan.matched,
+            plan.scanned
+        ),
     );
     let one = &page.messages[0];
     let began = Instant::now();
-    operator.message("alerter", &one.digest, Some(one.at)).await?;
+    operator
+        .message("alerter", &one.digest, Some(one.at))
+        .await?;
     row("one message", &ms(began.elapsed()));
     slow_commands(&mut line).await?;
 
@@ -148,7 +162,10 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
     let [without, with] = best;
     row("drain without an audit", &rate(without.0));
     row("drain with one", &rate(with.0));
-    row("rate with it, of that without", &format!("{:.3}", with.0 / without.0));
+    row(
+        "rate with it, of that without",
+        &format!("{:.3}", with.0 / without.0),
+    );
     row(
         "processor time with it, of that without",
         &format!("{:.3}", with.1 / without.1),
@@ -185,7 +202,9 @@ async fn run(
     action: Action,
     filter: Filter,
 ) -> anyhow::Result<(RunView, Duration)> {
-    let plan = operator.plan(queue, &plan_of(action, filter), &who()).await?;
+    let plan = operator
+        .plan(queue, &plan_of(action, filter), &who())
+        .await?;
     let request = RunRequest {
         token: plan.token,
         rate: None,
