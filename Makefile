@@ -69,7 +69,7 @@ operate: ## what the operator's side costs, over a queue of a million (needs 5 G
 
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test
-	ulimit -n $$(ulimit -Hn) && cargo bench --locked --bench overload
+	cargo bench --locked --bench overload
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures

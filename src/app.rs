@@ -26,8 +26,9 @@ use crate::guard::{self, Deferred, GuardConfig};
 use crate::health::Moogsoft;
 use crate::health::probe::Probe;
 use crate::http::api::{self, Access, ApiConfig, ApiState};
-use crate::http::{self, BindError, HealthState};
+use crate::http::{self, BindError, HealthState, Limits};
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::operate::Operator;
 use crate::operate::queues::Keys;
 use crate::retain::{self, RetainConfig};
@@ -81,6 +82,7 @@ pub struct App {
     health: Listener,
     metrics_listener: Listener,
     api: Option<(Listener, ApiState)>,
+    limits: Limits,
     drains: Vec<Drain>,
     survey: SurveyConfig,
     guard: Option<GuardConfig>,
@@ -123,6 +125,14 @@ impl App {
             metrics.health.assumed();
         }
 
+        let open_files = open_files::allow_most();
+        let limits = Limits::within(open_files);
+        tracing::debug!(
+            open_files,
+            connections = limits.connections,
+            silent = limits.silent,
+            "what each listener holds at most"
+        );
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
@@ -193,6 +203,7 @@ impl App {
             health,
             metrics_listener,
             api,
+            limits,
             drains,
             survey,
             guard: config.guard,
@@ -248,15 +259,25 @@ impl App {
         listeners.spawn_on(
             &self.front,
             "health",
-            http::serve(self.health.0, health, closing.clone()),
+            http::serve(self.health.0, health, self.limits, closing.clone()),
         );
         listeners.spawn_on(
             &self.front,
             "metrics",
-            http::serve(self.metrics_listener.0, metrics, closing.clone()),
+            http::serve(
+                self.metrics_listener.0,
+                metrics,
+                self.limits,
+                closing.clone(),
+            ),
         );
         if let Some(((listener, _), api)) = self.api {
-            let serve = http::serve(listener, http::api::routes(api), closing.clone());
+            let serve = http::serve(
+                listener,
+                http::api::routes(api),
+                self.limits,
+                closing.clone(),
+            );
             listeners.spawn_on(&self.front, "api", serve);
         }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::cli::{self, Outcome};
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, Limits};
 use crate::shutdown::Signals;
 use alerter::{Alerter, PROCESSING};
 use letters::Letter;
@@ -114,7 +114,12 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
         running.cancel();
         finished
     };
-    let stage = http::serve(listener, moogsoft.routes(), running.clone());
+    let stage = http::serve(
+        listener,
+        moogsoft.routes(),
+        Limits::default(),
+        running.clone(),
+    );
     let work = alerter.work(server.connect().await?, running.clone());
     let (ended, (), worked, finished) =
         tokio::join!(app.run(running.clone()), stage, work, watched);

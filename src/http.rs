@@ -1,55 +1,39 @@
 //! The listeners: `/health` and `/ready` on one port, `/metrics` on another. Reads what the loops
 //! publish, never their insides.
 //!
-//! A probe must get through whatever else knocks, and the drain must not wait for the crowd: a
-//! connection that sends nothing, or reads nothing, is closed after a while, when there are too many
-//! those that ask for nothing give way first, and many scrapes share one rendering.
+//! A probe must get through whatever else knocks, and the drain must not wait for the crowd:
+//! `connections` holds many and closes those that nobody misses, and many scrapes share one
+//! rendering.
 
 pub mod api;
+mod connections;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::Pulse;
 use crate::metrics::Metrics;
 use crate::survey::Reach;
 
-/// Longest wait for the head of a request, the first as well as the next on a kept connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a client to read anything more of its answers.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
+use connections::Connections;
+pub use connections::Limits;
+
 /// Connections that the system keeps until they are accepted; what comes on top must knock again a
 /// second later. As many as Linux allows by default.
 const BACKLOG: u32 = 4_096;
-/// Connections of one listener at a time.
-const MAX_CONNECTIONS: usize = 256;
-/// Connections among them that have asked for nothing yet. The rest is for those that have, so that
-/// a crowd that only knocks cannot push them out.
-const MAX_SILENT: usize = 192;
-/// How long a newcomer may listen in silence before another may take its place. So no crowd gets in
-/// faster than a few thousand a second, which also bounds what it costs.
-const TIME_TO_ASK: Duration = Duration::from_millis(50);
 /// A rendering of the metrics is handed out for so long, which bounds what any number of scrapers
 /// costs. No scraper can tell it from a slower network.
 const FRESH: Duration = Duration::from_millis(50);
@@ -197,8 +181,13 @@ impl Page {
 }
 
 /// Serves a listener until cancelled, then lets open requests end for a moment.
-pub async fn serve(listener: TcpListener, routes: Router, shutdown: CancellationToken) {
-    let mut connections = Connections::default();
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let mut connections = Connections::new(limits);
     loop {
         let room = connections.room();
         tokio::select! {
@@ -209,141 +198,19 @@ pub async fn serve(listener: TcpListener, routes: Router, shutdown: Cancellation
                     connections.add(stream, peer, routes.clone(), shutdown.clone());
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: some must close before another can open.
+                    // Out of descriptors, most likely: one must close before another can open. Linux
+                    // says so even where nobody knocks, so that no one may go who might yet ask.
                     tracing::debug!(%error, "connection not accepted");
-                    connections.drop_one();
+                    connections.drop_idle();
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             },
-            Some(_) = connections.tasks.join_next() => {}
+            () = connections.one_ended() => {}
         }
     }
     drop(listener);
-    let all = async { while connections.tasks.join_next().await.is_some() {} };
     // Who is still reading or writing after that is cut off with the rest of the tasks.
-    let _ = timeout(CLOSE_TIMEOUT, all).await;
-}
-
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    /// In the order in which they came.
-    open: VecDeque<Open>,
-    /// Requests so far.
-    requests: Arc<AtomicU64>,
-}
-
-struct Open {
-    task: AbortHandle,
-    seen: Arc<Seen>,
-}
-
-/// What a connection has done so far.
-#[derive(Default)]
-struct Seen {
-    /// Since when it is listened to: not yet while its task waits for its first turn.
-    heard: OnceLock<Instant>,
-    /// Which request of its listener was its last one; 0 while it has made none.
-    asked: AtomicU64,
-}
-
-impl Open {
-    fn asked(&self) -> u64 {
-        self.seen.asked.load(Ordering::Relaxed)
-    }
-}
-
-impl Connections {
-    /// When there is room for another connection; `None` if there is now.
-    fn room(&mut self) -> Option<Instant> {
-        if self.open.len() < MAX_CONNECTIONS {
-            return None;
-        }
-        self.open.retain(|open| !open.task.is_finished());
-        if self.open.len() < MAX_CONNECTIONS {
-            return None;
-        }
-        let least = self.open.get(self.least_missed()?)?;
-        if least.asked() > 0 {
-            return None;
-        }
-        let now = Instant::now();
-        let room = *least.seen.heard.get().unwrap_or(&now) + TIME_TO_ASK;
-        Some(room).filter(|room| *room > now)
-    }
-
-    fn add(
-        &mut self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        routes: Router,
-        shutdown: CancellationToken,
-    ) {
-        if self.open.len() >= MAX_CONNECTIONS {
-            self.drop_one();
-        }
-        let seen = Arc::new(Seen::default());
-        let (heard, noted, requests) = (seen.clone(), seen.clone(), self.requests.clone());
-        let routes = TowerToHyperService::new(routes);
-        let service = service_fn(move |mut request: hyper::Request<_>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
-            noted.asked.store(number, Ordering::Relaxed);
-            routes.call(request)
-        });
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "connections are owned by this set"
-        )]
-        let task = self.tasks.spawn(async move {
-            let _ = heard.heard.set(Instant::now());
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(UNREAD_TIMEOUT));
-            let mut served = std::pin::pin!(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_TIMEOUT)
-                    .max_buf_size(16 * 1024)
-                    .serve_connection(TokioIo::new(Box::pin(stream)), service)
-            );
-            let ended = tokio::select! {
-                ended = served.as_mut() => ended,
-                () = shutdown.cancelled() => {
-                    served.as_mut().graceful_shutdown();
-                    served.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "connection ended early");
-            }
-        });
-        self.open.push_back(Open { task, seen });
-    }
-
-    /// Closes the connection that is missed least.
-    fn drop_one(&mut self) {
-        if let Some(open) = self.least_missed().and_then(|at| self.open.remove(at)) {
-            open.task.abort();
-        }
-    }
-
-    fn least_missed(&self) -> Option<usize> {
-        least_missed(self.open.iter().map(Open::asked))
-    }
-}
-
-/// Of connections in the order in which they came, each with its last request, the one to close:
-/// the oldest silent one where those are many, else the one whose last request is longest ago. Not
-/// always a silent one: a probe is silent, too, until its request arrives.
-fn least_missed(asked: impl Iterator<Item = u64>) -> Option<usize> {
-    let (silent, served): (Vec<_>, Vec<_>) = asked.enumerate().partition(|(_, last)| *last == 0);
-    let stalest = served.iter().min_by_key(|(_, last)| *last);
-    let chosen = if silent.len() < MAX_SILENT {
-        stalest.or(silent.first())
-    } else {
-        silent.first()
-    };
-    chosen.map(|(at, _)| *at)
+    let _ = timeout(CLOSE_TIMEOUT, connections.all_ended()).await;
 }
 
 #[cfg(test)]
@@ -365,23 +232,5 @@ mod tests {
             later.contains("\nmutt_remediation_loops_total 1\n"),
             "{later}"
         );
-    }
-
-    #[test]
-    fn many_silent_connections_give_way_before_any_that_has_asked() {
-        let asked = [3, 0, 1, 2].into_iter().chain([0; MAX_SILENT]);
-        assert_eq!(least_missed(asked), Some(1));
-    }
-
-    #[test]
-    fn a_few_silent_ones_outlast_the_one_that_asked_longest_ago() {
-        let asked = [3, 0, 1, 2].into_iter().chain([0; MAX_SILENT - 2]);
-        assert_eq!(least_missed(asked), Some(2));
-    }
-
-    #[test]
-    fn without_any_that_has_asked_the_oldest_gives_way() {
-        assert_eq!(least_missed([0, 0].into_iter()), Some(0));
-        assert_eq!(least_missed(std::iter::empty()), None);
     }
 }

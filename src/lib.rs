@@ -11,7 +11,7 @@
 //! | [`retain`] | bounds of the dead lists |
 //! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`] | what the outside can see |
-//! | [`link`], [`background`], [`shutdown`], [`telemetry`] | the ground to stand on |
+//! | [`link`], [`background`], [`open_files`], [`shutdown`], [`telemetry`] | the ground to stand on |
 //! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
 //!
 //! docs/ARCHITECTURE.md tells how they fit, and which invariants hold.
@@ -29,6 +29,7 @@ pub mod health;
 pub mod http;
 pub mod link;
 pub mod metrics;
+pub mod open_files;
 pub mod operate;
 pub mod retain;
 pub mod settings;

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, chain, configuration, say};
 use crate::demo;
+use crate::http::Limits;
 use crate::shutdown::Signals;
 
 pub(super) async fn healthcheck(url: Option<url::Url>) -> anyhow::Result<Outcome> {
@@ -53,7 +54,7 @@ pub(super) async fn stand_in_moogsoft(port: u16) -> anyhow::Result<Outcome> {
     let listener = crate::http::bind(port, "--port")?;
     let moogsoft = demo::moogsoft::Moogsoft::healthy();
     tokio::select! {
-        () = crate::http::serve(listener, moogsoft.routes(), shutdown.clone()) => {}
+        () = crate::http::serve(listener, moogsoft.routes(), Limits::default(), shutdown.clone()) => {}
         () = signals.watch(shutdown) => {}
     }
     Ok(Outcome::Done)

@@ -18,6 +18,8 @@ const SCRAPE: Duration = Duration::from_millis(100);
 const PROBE: Duration = Duration::from_millis(20);
 /// How long a connection that was closed stays away.
 const AWAY: Duration = Duration::from_secs(1);
+/// They come one after the other in this time, so that they are closed one after the other, too.
+const ARRIVAL: Duration = Duration::from_secs(10);
 /// An answer that takes longer counts as refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,9 @@ pub(crate) async fn gather(crowd: Crowd, health: u16, metrics: u16) -> Running {
     while lock(&seen.scrapes).len() < crowd.scrapers && lock(&seen.refused).is_empty() {
         sleep(Duration::from_millis(10)).await;
     }
+    let mut ticks = interval(ARRIVAL / u32::try_from(crowd.idle.max(1)).expect("a few thousand"));
     for number in 0..crowd.idle {
+        ticks.tick().await;
         let word: &[u8] = if number % 2 == 0 { b"" } else { b"GET /heal" };
         tasks.spawn(hold(health, word, seen.clone()));
         tasks.spawn(hold(metrics, word, seen.clone()));

@@ -9,30 +9,23 @@ pub(crate) fn resident_kib(process: u32) -> u64 {
     number.parse().expect("a number")
 }
 
-/// User and system time, in ticks of 10 ms as on every Linux that we know.
+/// Time that its threads have spent on a processor.
 pub(crate) fn cpu_seconds(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
-    let stat = stat.expect("it runs");
-    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-    let ticks = fields.split(' ').skip(11).take(2);
-    ticks
-        .map(|ticks| ticks.parse::<f64>().expect("a number"))
-        .sum::<f64>()
-        / 100.0
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let nanoseconds = threads.map(|thread| {
+        let path = thread.expect("a thread").path().join("schedstat");
+        let stat = std::fs::read_to_string(path).expect("it runs");
+        let on_cpu = stat.split(' ').next().expect("a number");
+        on_cpu.parse::<u64>().expect("a number")
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e9
 }
 
-/// Ends with advice where the process may not open so many.
+/// Ends with advice where this process, and with it the daemon, may not open so many.
 pub(crate) fn descriptors(needed: usize) {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("it is there");
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let allowed = line.and_then(|line| line.split_whitespace().next());
-    let allowed = allowed
-        .and_then(|allowed| allowed.parse().ok())
-        .unwrap_or(usize::MAX);
+    let allowed = mutt_remediation::open_files::allow_most();
     assert!(
-        allowed >= needed,
-        "{needed} open files are needed and {allowed} allowed: use `make overload`, or `ulimit -n {needed}`"
+        allowed >= needed as u64,
+        "{needed} open files are needed and {allowed} allowed: raise the hard limit"
     );
 }

@@ -413,7 +413,7 @@ async fn settle(redis: &Redis, lists: [&str; 2], ends: [&str; 2]) -> (i64, redis
         .arg(&[SOURCE, lists[0], lists[1]])
         .arg(&[2, 1])
         .arg(&ends)
-        .arg(0);
+        .arg(&[0, 0, 0]);
     let mut answers: Vec<redis::Value> = transaction
         .query_async(&mut connection)
         .await

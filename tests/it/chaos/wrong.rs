@@ -154,7 +154,8 @@ async fn commit(
             let settle = steps.cmd("EVALSHA").arg(settle).arg(3);
             settle.arg(&[SOURCE, TARGET, DEAD]);
             settle.arg(&[replayed.len(), dead.len()]);
-            settle.arg(&oldest.entry.0).arg(&youngest.entry.0).arg(0);
+            settle.arg(&oldest.entry.0).arg(&youngest.entry.0);
+            settle.arg(&[0, 0, 0]);
         }
         _ => {
             steps.cmd("LTRIM").arg(SOURCE).arg(&trim);

@@ -1,6 +1,7 @@
 //! What the guard is told, by whom, and what it tells.
 
 use super::{ALERT, DEFERRED, LEVEL, SHED, alerts, events, guarding, set, thresholds};
+use crate::connection::allow_setinfo;
 use crate::support::{Cluster, Daemon, Redis, SOURCE, TARGET, until};
 
 #[tokio::test]
@@ -34,6 +35,7 @@ async fn an_acl_user_needs_no_more_than_the_docs_say() {
     let mut words = vec!["ACL", "SETUSER", "worker"];
     words.extend(rule.split_whitespace().chain(more.split_whitespace()));
     redis.command::<()>(&words).await;
+    allow_setinfo(&redis).await;
     thresholds(&redis, "5", "10").await;
     alerts(&redis, 11).await;
     redis.push(TARGET, &events(0..50)).await;

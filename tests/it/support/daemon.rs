@@ -26,10 +26,24 @@ impl Daemon {
     }
 
     pub fn start_alone(variables: &[(&str, &str)]) -> Self {
+        Self::start_command(command(variables))
+    }
+
+    /// A quick daemon on this server that may have no more than so many files open.
+    pub fn start_limited(redis: &Redis, open_files: u32) -> Self {
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -n {open_files} && exec \"$0\"");
+        limited.args(["-c", &script, BINARY]);
+        let port = redis.port().to_string();
+        let variables = [("REDIS_HOST", "127.0.0.1"), ("REDIS_PORT", &port)];
+        Self::start_command(with(limited, &variables))
+    }
+
+    fn start_command(mut command: Command) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let log = File::create(dir.path().join("log")).expect("a log");
         let errors = File::create(dir.path().join("errors")).expect("a log");
-        let child = command(variables)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -144,7 +158,10 @@ impl Drop for Daemon {
 
 /// The binary with these variables and no others.
 pub fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(BINARY);
+    with(Command::new(BINARY), variables)
+}
+
+fn with(mut command: Command, variables: &[(&str, &str)]) -> Command {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -16,8 +16,8 @@ fn api(pairs: &[(&str, &str)]) -> Option<ApiConfig> {
     load(pairs).expect("valid").api
 }
 
-fn address(text: &str) -> Option<IpAddr> {
-    Some(text.parse().expect("an address"))
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn without_a_key_it_listens_to_the_loopback_and_with_one_everywhere() {
     let by_default = api(&[]).expect("there is one");
     assert_eq!(
         (by_default.port, by_default.address),
-        (8400, address("127.0.0.1"))
+        (8400, Some(address("127.0.0.1")))
     );
     assert!(!by_default.wanted && matches!(by_default.access(), Access::Loopback));
     for key in [KEY, READ_KEY] {
@@ -34,9 +34,9 @@ fn without_a_key_it_listens_to_the_loopback_and_with_one_everywhere() {
         assert!(keyed.wanted && matches!(keyed.access(), Access::Keys(_)));
     }
     let bound = api(&[KEY, (BIND, "192.0.2.7")]).expect("there is one");
-    assert_eq!(bound.address, address("192.0.2.7"));
+    assert_eq!(bound.address, Some(address("192.0.2.7")));
     let bound = api(&[(BIND, "::1")]).expect("there is one");
-    assert!(bound.wanted && bound.address == address("::1"));
+    assert!(bound.wanted && bound.address == Some(address("::1")));
     assert!(api(&[(BIND, "none")]).is_none());
     assert!(api(&[(BIND, "None"), KEY]).is_none());
     assert!(is_warned(&[(BIND, "none"), KEY], "REMEDIATION_API_KEY and"));
