@@ -125,25 +125,13 @@ impl App {
             metrics.health.assumed();
         }
 
-        let open_files = open_files::allow_most();
-        let limits = Limits::within(open_files);
-        tracing::debug!(
-            open_files,
-            connections = limits.connections,
-            silent = limits.silent,
-            "what each listener holds at most"
-        );
+        let limits = limits();
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
         let api = listen_api(&front, &config)?;
 
-        for name in &survey.dlqs {
-            metrics.survey.dlq_depth(name, 0);
-        }
-        for name in &survey.queues {
-            metrics.survey.queue_depth(name, 0);
-        }
+        metrics.survey.start_with(&survey.dlqs, &survey.queues);
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
         let (settings, following) = watch::channel(config.settings.clone());
@@ -339,6 +327,19 @@ impl App {
         closing.cancel();
         listeners.all_ended().await.map_err(RunError::Died)
     }
+}
+
+/// What each listener may hold, after the process was allowed as many open files as can be.
+fn limits() -> Limits {
+    let open_files = open_files::allow_most();
+    let limits = Limits::within(open_files);
+    tracing::debug!(
+        open_files,
+        connections = limits.connections,
+        silent = limits.silent,
+        "what each listener holds at most"
+    );
+    limits
 }
 
 /// Looks at the pipeline behind a source's target.

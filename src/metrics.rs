@@ -440,6 +440,12 @@ impl SurveyMetrics {
         Ok(metrics)
     }
 
+    /// These lists are shown, and not looked at yet.
+    pub fn start_with(&self, dlqs: &[String], queues: &[String]) {
+        dlqs.iter().for_each(|name| self.dlq_depth(name, 0));
+        queues.iter().for_each(|name| self.queue_depth(name, 0));
+    }
+
     /// Redis answered, or not.
     pub fn redis_up(&self, up: bool) {
         self.up.set(up.into());
