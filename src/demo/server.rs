@@ -1,8 +1,10 @@
 //! A throw-away redis-server on a free port of this machine, gone when it is dropped.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -101,11 +103,25 @@ fn spawn(
 }
 
 /// A port that nobody listens on.
+/// No port is handed out twice by one process until all have had their turn, so that two servers that
+/// start at once do not meet.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> std::io::Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % u32::from(PORTS.end - PORTS.start)).unwrap_or(0);
+    for _ in PORTS {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first);
+        let port = PORTS.start + turn % (PORTS.end - PORTS.start);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
 }
+
+/// Below those that Linux gives to outgoing connections, which could take one that was found free.
+const PORTS: Range<u16> = 20_000..32_000;

@@ -11,6 +11,7 @@ use mutt_remediation::drain::plan::{Plan, plan};
 use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 
 mod apart;
+mod points;
 
 use crate::connection::allow_setinfo;
 use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, until};

@@ -29,7 +29,33 @@ pub struct Outcome {
 }
 
 /// Runs a round with workers of this kind, on servers that have just been started or cleared.
+///
+/// # Panics
+/// When it hangs, with what is needed to play it again.
 pub async fn run(schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcome {
+    let doing = Mutex::new("being prepared".to_owned());
+    match tokio::time::timeout(HANG, play(schedule, way, servers, &doing)).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let Schedule { seed, place, .. } = schedule;
+            let doing = doing.into_inner().expect("not poisoned");
+            panic!(
+                "a round with {way:?} hangs while {doing}; to replay: CHAOS_PLACE={place} CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos"
+            )
+        }
+    }
+}
+
+/// No round takes so long, however slow the machine.
+const HANG: Duration = Duration::from_secs(300);
+
+async fn play(
+    schedule: &Schedule,
+    way: Way,
+    servers: &mut Servers,
+    doing: &Mutex<String>,
+) -> Outcome {
+    let now = |what: String| *doing.lock().expect("not poisoned") = what;
     let mut round = Round::prepare(schedule, way, servers).await;
     let others = round.others(schedule);
     let mut began = Instant::now();
@@ -40,13 +66,18 @@ pub async fn run(schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcom
             "{:>6} ms {action:?}",
             began.elapsed().as_millis()
         );
+        now(format!("{action:?}"));
         round.act(*action).await;
         // What holds the operator up, such as a pause, must not bring the rest closer together.
         began = began.max(Instant::now() - *at);
     }
+    now("calming down".into());
     round.calm_down().await;
+    now("the others end".into());
     let seen = others.end().await;
+    now("draining the rest".into());
     round.drain_the_rest().await;
+    now("counting".into());
     round.count(seen, schedule).await
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::support::{Cluster, DEAD, First, Onward, SOURCE, Stepper, Stop, Stuck, TARGET, until};
 
 /// A cluster whose three lists are on three nodes.
-async fn parted() -> Cluster {
+pub(super) async fn parted() -> Cluster {
     let cluster = Cluster::start().await;
     cluster.part(&APART).await;
     cluster.settled().await;
@@ -180,7 +180,7 @@ async fn what_was_pushed_to_a_primary_that_is_replaced_is_not_trimmed() {
 }
 
 /// Has all nodes lead to a node by this port.
-async fn announced(cluster: &Cluster, node: usize, port: u16) {
+pub(super) async fn announced(cluster: &Cluster, node: usize, port: u16) {
     let port = port.to_string();
     let announce = ["CONFIG", "SET", "cluster-announce-port", &port];
     cluster.node(node).command::<()>(&announce).await;
