@@ -175,7 +175,7 @@ pub(super) struct Always;
 
 impl IntoResponses for Always {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
+        let mut all = described(&[
             (400, "The address or a header cannot be used."),
             (401, "There is no key, or a wrong one."),
             (403, "The key may only read, or a browser's page asks."),
@@ -188,7 +188,11 @@ impl IntoResponses for Always {
                 504,
                 "It took too long; an act may have happened all the same, the audit tells.",
             ),
-        ])
+        ]);
+        // The one that is refused before anybody here sees it, and so without a body.
+        let head = ResponseBuilder::new().description("The head is larger than 16 KiB.");
+        all.insert("431".to_owned(), RefOr::T(head.build()));
+        all
     }
 }
 
