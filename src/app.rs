@@ -125,14 +125,7 @@ impl App {
             metrics.health.assumed();
         }
 
-        let open_files = open_files::allow_most();
-        let limits = Limits::within(open_files);
-        tracing::debug!(
-            open_files,
-            connections = limits.connections,
-            silent = limits.silent,
-            "what each listener holds at most"
-        );
+        let limits = limits();
         let front = Thread::start("http").map_err(StartError::Thread)?;
         let health = listen(&front, config.health_port, "HEALTH_PORT_REMEDIATION")?;
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
@@ -404,6 +397,19 @@ fn api_state(
     let nobody = Access::Keys(api::Keys::default());
     let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
     ApiState::new(operator, access, metrics.api.clone())
+}
+
+/// What each listener may hold, after this process was allowed as much as it can be.
+fn limits() -> Limits {
+    let open_files = open_files::allow_most();
+    let limits = Limits::within(open_files);
+    tracing::debug!(
+        open_files,
+        connections = limits.connections,
+        silent = limits.silent,
+        "what each listener holds at most"
+    );
+    limits
 }
 
 /// The listener of the operator's API, if there is to be one.
