@@ -131,12 +131,7 @@ impl App {
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
         let api = listen_api(&front, &config)?;
 
-        for name in &survey.dlqs {
-            metrics.survey.dlq_depth(name, 0);
-        }
-        for name in &survey.queues {
-            metrics.survey.queue_depth(name, 0);
-        }
+        metrics.survey.lists(&survey.dlqs, &survey.queues);
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
         let (settings, following) = watch::channel(config.settings.clone());

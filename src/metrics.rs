@@ -440,6 +440,12 @@ impl SurveyMetrics {
         Ok(metrics)
     }
 
+    /// Makes the labels of these lists appear.
+    pub fn lists(&self, dlqs: &[String], queues: &[String]) {
+        dlqs.iter().for_each(|name| self.dlq_depth(name, 0));
+        queues.iter().for_each(|name| self.queue_depth(name, 0));
+    }
+
     /// Redis answered, or not.
     pub fn redis_up(&self, up: bool) {
         self.up.set(up.into());
