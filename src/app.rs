@@ -131,7 +131,7 @@ impl App {
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
         let api = listen_api(&front, &config)?;
 
-        metrics.survey.lists(&survey.dlqs, &survey.queues);
+        metrics.survey.start_with(&survey.dlqs, &survey.queues);
         // A batch is a probe, a peek and a commit, each perhaps over a new connection.
         let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
         let (settings, following) = watch::channel(config.settings.clone());
@@ -329,6 +329,19 @@ impl App {
     }
 }
 
+/// What each listener may hold, after the process was allowed as many open files as can be.
+fn limits() -> Limits {
+    let open_files = open_files::allow_most();
+    let limits = Limits::within(open_files);
+    tracing::debug!(
+        open_files,
+        connections = limits.connections,
+        silent = limits.silent,
+        "what each listener holds at most"
+    );
+    limits
+}
+
 /// Looks at the pipeline behind a source's target.
 fn outlook(config: &Config, source: &SourceConfig, deferred: watch::Receiver<Deferred>) -> Outlook {
     let Config {
@@ -392,19 +405,6 @@ fn api_state(
     let nobody = Access::Keys(api::Keys::default());
     let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
     ApiState::new(operator, access, metrics.api.clone())
-}
-
-/// What each listener may hold, after this process was allowed as much as it can be.
-fn limits() -> Limits {
-    let open_files = open_files::allow_most();
-    let limits = Limits::within(open_files);
-    tracing::debug!(
-        open_files,
-        connections = limits.connections,
-        silent = limits.silent,
-        "what each listener holds at most"
-    );
-    limits
 }
 
 /// The listener of the operator's API, if there is to be one.

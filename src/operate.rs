@@ -19,6 +19,7 @@ pub mod scan;
 pub mod store;
 pub mod wire;
 
+use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::watch;
@@ -195,7 +196,10 @@ fn random() -> String {
         .secure_random
         .fill(&mut bytes)
         .expect("the system has random numbers");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 static DEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("operate/deed.lua")));

@@ -91,12 +91,13 @@ impl Board {
                 Gate::Open | Gate::Probation => "",
             };
             if status.gate != seen.gate.state() || status.why != why {
-                status.gate = seen.gate.state().to_owned();
-                status.why = why.to_owned();
+                seen.gate.state().clone_into(&mut status.gate);
+                why.clone_into(&mut status.why);
                 status.since = now;
             }
             status.batch_size = seen.batch_size;
-            status.pace = if seen.adaptive { "adaptive" } else { "fixed" }.to_owned();
+            let pace = if seen.adaptive { "adaptive" } else { "fixed" };
+            pace.clone_into(&mut status.pace);
             status.bounce_ratio = seen.bounce_ratio.filter(|ratio| ratio.is_finite());
             status.next_trial = seen.next_trial;
         });

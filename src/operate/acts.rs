@@ -160,11 +160,11 @@ impl Operator {
         let more = [("original", original.as_str()), ("after", &after)];
         let mut mover = self.mover(queue, "edit", who, &more)?;
         let mut at = found.at.first().copied().unwrap_or(0);
-        let mut moved = false;
+        let mut done = false;
         for _ in 0..TRIES {
             let transfer = transfer.clone();
             if mover.take(&[Chosen { at, transfer }]).await? == Moved::Some(1) {
-                moved = true;
+                done = true;
                 break;
             }
             match self.find(queue, &old, Some(at)).await {
@@ -172,13 +172,13 @@ impl Operator {
                 found => at = found?.at.first().copied().unwrap_or(0),
             }
         }
-        let summary = if moved {
+        let summary = if done {
             format!("replayed to {} as {after}", queue.lists.target)
         } else {
             "moved 0 of 1: it was gone, or others were at work there".into()
         };
         Ok(EditOutcome {
-            moved,
+            moved: done,
             digest: old,
             after,
             original,
@@ -209,7 +209,7 @@ impl Operator {
         let key = &queue.keys.originals;
         let mut range = redis::cmd("XRANGE");
         range.arg(key).arg(original).arg(original);
-        let found: Vec<(String, Vec<(String, Vec<u8>)>)> = self.store.read(key, &range).await?;
+        let found: Vec<Stored> = self.store.read(key, &range).await?;
         let fields = found.into_iter().next().ok_or_else(unknown)?.1;
         let body = fields.into_iter().find(|(name, _)| name == "body");
         let bytes = body.ok_or_else(unknown)?.1;
@@ -299,6 +299,9 @@ impl Operator {
         Ok(())
     }
 }
+
+/// An entry of a stream as Redis answers it: its id, and names with values.
+type Stored = (String, Vec<(String, Vec<u8>)>);
 
 /// What became of one message of an act.
 enum Taken {

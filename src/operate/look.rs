@@ -236,8 +236,8 @@ impl Operator {
                         second,
                     );
                 let enough = meant && each(bytes, at, way.depth(), end);
-                let last = at + 1 == step.at + step.entries.len() as u64;
-                if enough || (last && budget.left().is_none()) {
+                let at_its_end = at + 1 == step.at + step.entries.len() as u64;
+                if enough || (at_its_end && budget.left().is_none()) {
                     let next = (at + 1 < way.depth()).then(|| Cursor {
                         end,
                         at: at + 1,

@@ -58,8 +58,11 @@ impl Mover {
     /// [`Error::Redis`]. After a timeout or a broken connection they may have been moved all the
     /// same; each is in exactly one list.
     pub async fn take(&mut self, chosen: &[Chosen]) -> Result<Moved, Error> {
-        self.queue.finish().await.map_err(failed)?;
-        self.queue.catch_up().await.map_err(failed)?;
+        self.queue.finish().await.map_err(|error| failed(&error))?;
+        self.queue
+            .catch_up()
+            .await
+            .map_err(|error| failed(&error))?;
         let in_place = chosen.iter().zip(0..).all(|(chosen, at)| chosen.at == at);
         if !in_place {
             let named = |chosen: &Chosen| (chosen.at, digest(&chosen.transfer.entry.0));
@@ -74,18 +77,26 @@ impl Mover {
         };
         let mut seen: Vec<Entry> = vec![];
         let peeked = self.queue.peek(limits, |entries| seen.extend(entries));
-        peeked.await.map_err(failed)?;
-        let some = seen.len().min(chosen.len());
+        peeked.await.map_err(|error| failed(&error))?;
+        let count = seen.len().min(chosen.len());
         let same = |(seen, chosen): (&Entry, &Chosen)| *seen == chosen.transfer.entry;
-        if some == 0 || !seen.iter().zip(chosen).all(same) {
+        if count == 0 || !seen.iter().zip(chosen).all(same) {
             return Ok(Moved::Conflict);
         }
-        let transfers = chosen[..some].iter().map(|chosen| chosen.transfer.clone());
+        let transfers = chosen[..count].iter().map(|chosen| chosen.transfer.clone());
         let transfers: Vec<Transfer> = transfers.collect();
-        match self.queue.commit(&transfers).await.map_err(failed)? {
+        match self
+            .queue
+            .commit(&transfers)
+            .await
+            .map_err(|error| failed(&error))?
+        {
             Committed::Moved { .. } => {
-                self.queue.replicated().await.map_err(failed)?;
-                Ok(Moved::Some(some))
+                self.queue
+                    .replicated()
+                    .await
+                    .map_err(|error| failed(&error))?;
+                Ok(Moved::Some(count))
             }
             Committed::Conflict | Committed::Full => Ok(Moved::Conflict),
         }
@@ -96,10 +107,14 @@ impl Mover {
     /// # Errors
     /// [`Error::Redis`].
     pub async fn finish(&mut self) -> Result<(), Error> {
-        self.queue.finish().await.map(drop).map_err(failed)
+        self.queue
+            .finish()
+            .await
+            .map(drop)
+            .map_err(|error| failed(&error))
     }
 }
 
-fn failed(error: dlq::Error) -> Error {
+fn failed(error: &dlq::Error) -> Error {
     Error::Redis(error.link().clone())
 }

@@ -251,8 +251,8 @@ impl Operator {
             let mut take = redis::cmd("SET");
             take.arg(&queue.keys.lease).arg(&token).arg("NX");
             take.arg("PX").arg(milliseconds(LEASE));
-            let taken: Option<String> = self.store.write(&queue.keys.lease, &take).await?;
-            if taken.is_some() {
+            let ours: Option<String> = self.store.write(&queue.keys.lease, &take).await?;
+            if ours.is_some() {
                 let mut work = Work::new(self, queue, token, record)?;
                 let ended = work.run(&mut seen, cancel).await;
                 let view = work.end(ended).await?;

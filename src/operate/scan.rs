@@ -115,10 +115,10 @@ impl<'a> Scan<'a> {
         list: &'a str,
         cursor: &Cursor,
     ) -> Result<(Self, bool), Error> {
-        let last = |entry: &[u8]| crate::audit::digest(entry) == cursor.last;
+        let is_it = |entry: &[u8]| crate::audit::digest(entry) == cursor.last;
         let before = cursor.at.saturating_sub(1);
         let there = store.stretch(list, cursor.end, before, 1).await?;
-        if there.entries.first().is_some_and(|entry| last(entry)) {
+        if there.entries.first().is_some_and(|entry| is_it(entry)) {
             return Ok((Self::new(store, list, cursor.end, cursor.at), true));
         }
         // Counted from the old end it comes closer when older ones go, and from the young end it
@@ -134,7 +134,7 @@ impl<'a> Scan<'a> {
                 break;
             };
             left -= step.entries.len() as u64;
-            if let Some(found) = step.entries.iter().rposition(|entry| last(entry)) {
+            if let Some(found) = step.entries.iter().rposition(|entry| is_it(entry)) {
                 let at = step.at + found as u64 + 1;
                 return Ok((Self::new(store, list, cursor.end, at), true));
             }

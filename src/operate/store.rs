@@ -142,10 +142,12 @@ impl Store {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("LLEN").arg(list);
         let range = pipeline.cmd("LRANGE").arg(list);
-        let last = from + count;
+        let end_at = from + count;
         match end {
-            End::Oldest => range.arg(format!("-{last}")).arg(format!("-{}", from + 1)),
-            End::Newest => range.arg(from).arg(last.saturating_sub(1)),
+            End::Oldest => range
+                .arg(format!("-{end_at}"))
+                .arg(format!("-{}", from + 1)),
+            End::Newest => range.arg(from).arg(end_at.saturating_sub(1)),
         };
         let mut links = self.take();
         let mut answer = links.to(list).call_all(&pipeline).await;

@@ -10,6 +10,7 @@
     reason = "it measures real time, in a program of its own"
 )]
 
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
 mod process;
 #[expect(
     dead_code,

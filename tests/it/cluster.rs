@@ -432,8 +432,12 @@ async fn that_parking_has_stopped_is_noted_in_the_slot_of_the_source() {
         cluster.push(lists[0], &vec![used_up; 20]).await;
         let node = cluster.at(lists[0]).await;
         let tag = if lists == APART { SOURCE } else { "mutt" };
-        let note = format!("{{{tag}}}:mutt:remediation:systemic:{}", lists[0]);
-        let noted = async || node.command::<Option<i64>>(&["GET", &note]).await.is_some();
+        let latch = format!("{{{tag}}}:mutt:remediation:systemic:{}", lists[0]);
+        let noted = async || {
+            node.command::<Option<i64>>(&["GET", &latch])
+                .await
+                .is_some()
+        };
         let first = daemon(&cluster, lists, &[]);
         until("it is noted", &noted).await;
         drop(first);

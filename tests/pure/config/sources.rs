@@ -306,3 +306,23 @@ fn a_misspelt_variable_of_a_source_is_warned_about_and_a_strangers_is_not() {
         "no source is called own"
     );
 }
+
+#[test]
+fn a_variable_of_a_source_that_is_not_named_is_warned_about_where_it_is_spelt_as_ours() {
+    for (variable, source) in [
+        ("SOURCE_LOST_DLQ", "lost"),
+        ("SOURCE_OLD_2_TARGET", "old_2"),
+    ] {
+        let warning =
+            format!("{variable} has no effect: REMEDIATION_SOURCES does not name {source}");
+        assert!(is_warned(&[(variable, "x")], &warning), "{variable}");
+    }
+    for variable in [
+        "SOURCE__DLQ",
+        "SOURCE_lost_DLQ",
+        "SOURCE_LOST-1_DLQ",
+        "SOURCE_URL",
+    ] {
+        assert!(!is_warned(&[(variable, "x")], variable), "{variable}");
+    }
+}
