@@ -78,12 +78,14 @@ pub fn newest(streams: &mut [Stream]) -> Option<AuditEntry> {
     newest.read.pop_front()
 }
 
-/// Whether a text is the id of an entry.
+/// Whether a text is the id of an entry before which there can be others.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
-    let number = |text: &str| text.parse::<u64>().is_ok();
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
     text.split_once('-')
         .is_some_and(|(time, sequence)| number(time) && number(sequence))
+        && order(text) > (0, 0)
 }
 
 fn order(id: &str) -> (u64, u64) {
@@ -220,7 +222,17 @@ mod tests {
     #[test]
     fn an_id_is_two_numbers() {
         assert!(is_id("17-0"));
-        for bad in ["", "17", "-", "a-1", "1-", "99999999999999999999-0", "+"] {
+        for bad in [
+            "",
+            "17",
+            "-",
+            "0-0",
+            "+1-0",
+            "a-1",
+            "1-",
+            "99999999999999999999-0",
+            "+",
+        ] {
             assert!(!is_id(bad), "{bad}");
         }
     }
