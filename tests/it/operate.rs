@@ -17,6 +17,7 @@ use crate::support::redis::{DEAD, SOURCE, TARGET};
 use crate::support::{Redis, wait};
 
 mod daemon;
+mod faults;
 mod retain;
 mod runs;
 

@@ -69,13 +69,11 @@ async fn a_second_signal_ends_it_at_once() {
     redis
         .command::<()>(&["CLIENT", "PAUSE", "60000", "ALL"])
         .await;
-    let loops = daemon
-        .metric("mutt_remediation_loops_total")
-        .await
-        .expect("exposed");
-    daemon
-        .until_metric("mutt_remediation_loops_total", |now| now > loops)
-        .await;
+    until("a pass waits for Redis", || async {
+        let ended = "mutt_remediation_loop_duration_seconds_count";
+        daemon.metric("mutt_remediation_loops_total").await > daemon.metric(ended).await
+    })
+    .await;
     daemon.signal("-TERM");
     daemon.until_logged("shutting down").await;
     // The loop still waits for Redis; probes are answered until the end.

@@ -2,7 +2,12 @@
 
 use super::*;
 
-async fn plan(operator: &Operator, queue: &str, action: Action, filter: Filter) -> PlanView {
+pub(super) async fn plan(
+    operator: &Operator,
+    queue: &str,
+    action: Action,
+    filter: Filter,
+) -> PlanView {
     let request = PlanRequest {
         action,
         filter,
@@ -15,7 +20,7 @@ async fn plan(operator: &Operator, queue: &str, action: Action, filter: Filter) 
         .expect("a plan")
 }
 
-fn at_once(plan: &PlanView) -> RunRequest {
+pub(super) fn at_once(plan: &PlanView) -> RunRequest {
     RunRequest {
         token: plan.token.clone(),
         rate: None,
@@ -33,7 +38,7 @@ async fn run(operator: &Operator, request: &RunRequest) -> RunView {
 }
 
 /// The numbers of the letters in a list, oldest first.
-async fn numbers(redis: &Redis, list: &str) -> Vec<usize> {
+pub(super) async fn numbers(redis: &Redis, list: &str) -> Vec<usize> {
     let number = |text: String| {
         let rest = text
             .split("\"message\":\"m")
