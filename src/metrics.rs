@@ -442,8 +442,12 @@ impl SurveyMetrics {
 
     /// These lists are shown, and not looked at yet.
     pub fn start_with(&self, dlqs: &[String], queues: &[String]) {
-        dlqs.iter().for_each(|name| self.dlq_depth(name, 0));
-        queues.iter().for_each(|name| self.queue_depth(name, 0));
+        for name in dlqs {
+            self.dlq_depth(name, 0);
+        }
+        for name in queues {
+            self.queue_depth(name, 0);
+        }
     }
 
     /// Redis answered, or not.

@@ -54,9 +54,19 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
         message(0).len()
     ));
     fill(&mut line, messages).await?;
+    looking(&operator, &mut line, messages).await?;
+    runs(&operator, &mut line).await?;
+    live_view(&operator, &mut line).await?;
+    audited(&redis, &mut line, messages).await
+}
 
+async fn looking(
+    operator: &Operator,
+    line: &mut MultiplexedConnection,
+    messages: usize,
+) -> anyhow::Result<()> {
     say("\nlooking");
-    watch_slow_commands(&mut line).await?;
+    watch_slow_commands(line).await?;
     let filter = Filter {
         host: Some(format!("sw-{:06}.example.net", messages / 2)),
         ..Filter::default()
@@ -109,8 +119,10 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
         .message("alerter", &one.digest, Some(one.at))
         .await?;
     row("one message", &ms(began.elapsed()));
-    slow_commands(&mut line).await?;
+    slow_commands(line).await
+}
 
+async fn runs(operator: &Operator, line: &mut MultiplexedConnection) -> anyhow::Result<()> {
     say("\nruns");
     for (name, text) in [
         ("one in a hundred", "00.example.net"),
@@ -121,8 +133,8 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
             text: (!text.is_empty()).then(|| text.to_owned()),
             ..Filter::default()
         };
-        watch_slow_commands(&mut line).await?;
-        let run = run(&operator, "alerter", Action::Bury, filter).await?;
+        watch_slow_commands(line).await?;
+        let run = run(operator, "alerter", Action::Bury, filter).await?;
         let (run, took) = run;
         row(
             name,
@@ -134,29 +146,39 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
                 rate(run.moved as f64 / took.as_secs_f64())
             ),
         );
-        slow_commands(&mut line).await?;
+        slow_commands(line).await?;
     }
-    let (run, took) = run(&operator, "dead", Action::Restore, Filter::default()).await?;
+    let (run, took) = run(operator, "dead", Action::Restore, Filter::default()).await?;
     row("restored", &rate(run.moved as f64 / took.as_secs_f64()));
+    Ok(())
+}
 
+async fn live_view(operator: &Operator, line: &mut MultiplexedConnection) -> anyhow::Result<()> {
     say("\na live view");
     let calls = 200;
-    let before = server_cpu(&mut line).await?;
+    let before = server_cpu(line).await?;
     for _ in 0..calls {
         operator.status().await;
     }
-    let cost = (server_cpu(&mut line).await? - before) / f64::from(calls);
+    let cost = (server_cpu(line).await? - before) / f64::from(calls);
     row(
         "a status, of a core of Redis at one every 2 s",
         &format!("{:.3} %", cost / 2.0 * 100.0),
     );
+    Ok(())
+}
 
+async fn audited(
+    redis: &Redis,
+    line: &mut MultiplexedConnection,
+    messages: usize,
+) -> anyhow::Result<()> {
     say("\nthe audit of a drain");
     let messages = (messages / 5).clamp(1, 200_000);
     let mut best = [(0.0_f64, f64::MAX); 2];
     for _ in 0..4 {
         for (kept, best) in ["0", "10000"].into_iter().zip(&mut best) {
-            let (speed, cpu) = drained(&redis, &mut line, messages, kept).await?;
+            let (speed, cpu) = drained(redis, line, messages, kept).await?;
             *best = (best.0.max(speed), best.1.min(cpu));
         }
     }
