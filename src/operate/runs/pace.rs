@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Messages in a batch, at most.
-pub(super) const BATCH: u64 = 500;
+pub(super) const BATCH: u64 = 200;
 
 /// What one script may take of Redis's time, in nanoseconds.
 const SCRIPT: u64 = 1_000_000;
