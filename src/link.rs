@@ -83,10 +83,22 @@ impl Links {
 
     /// The line to where this key is.
     pub fn to(&mut self, key: &str) -> &mut Link {
-        let alone = self.config.cluster.is_empty();
-        let slot = if alone { 0 } else { cluster::slot(key) };
+        let slot = self.slot(key);
         let link = || Link::to_slot(self.config.clone(), slot);
         self.links.entry(slot).or_insert_with(link)
+    }
+
+    /// The line to where all of these keys are, if it is one.
+    pub fn to_all(&mut self, keys: &[&str]) -> Option<&mut Link> {
+        let (first, rest) = keys.split_first()?;
+        let slot = self.slot(first);
+        let together = rest.iter().all(|key| self.slot(key) == slot);
+        together.then(|| self.to(first))
+    }
+
+    fn slot(&self, key: &str) -> u16 {
+        let alone = self.config.cluster.is_empty();
+        if alone { 0 } else { cluster::slot(key) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use crate::link::{self, LinkConfig, Links, Reason};
@@ -105,12 +105,12 @@ impl Ahead {
             alert_queue,
             ..
         } = self.config.clone();
-        let target_depth = self.depth(&target).await?;
-        let alert_depth = match &alert_queue {
-            None => 0,
-            Some(queue) if *queue == target => target_depth,
-            Some(queue) => self.depth(queue).await?,
-        };
+        let mut lists = vec![target.as_str()];
+        lists.extend(alert_queue.as_deref().filter(|queue| *queue != target));
+        let depths = self.depths(&lists).await?;
+        let target_depth = depths.first().copied().unwrap_or_default();
+        // The last one is the target itself, where that is the alert queue.
+        let alert_depth = alert_queue.and(depths.last().copied()).unwrap_or_default();
         let Set {
             warn,
             breaker,
@@ -125,12 +125,35 @@ impl Ahead {
         })
     }
 
-    async fn depth(&mut self, list: &str) -> Result<u64, link::Error> {
-        let depth = self.ask(redis::cmd("LLEN").arg(list), list).await?;
-        Ok(depth.unwrap_or_else(|| {
-            self.tell("the depth of a queue ahead cannot be read: it counts as empty");
-            0
-        }))
+    /// The depth of each, in one round trip where one server has them: before a target that is
+    /// kept full they are asked for at almost every batch.
+    async fn depths(&mut self, lists: &[&str]) -> Result<Vec<u64>, link::Error> {
+        let answers = match self.links.to_all(lists) {
+            Some(link) => {
+                let mut asked = redis::pipe();
+                for list in lists {
+                    asked.cmd("LLEN").arg(*list);
+                }
+                let answers = link.call_raw(&asked).await?;
+                answers.into_iter().map(read).collect()
+            }
+            None => {
+                let mut answers = vec![];
+                for list in lists {
+                    let depth = redis::cmd("LLEN").arg(*list).to_owned();
+                    answers.push(self.links.to(list).call(&depth).await);
+                }
+                answers
+            }
+        };
+        let mut depths = vec![];
+        for answer in answers {
+            depths.push(usable(answer)?.unwrap_or_else(|| {
+                self.tell("the depth of a queue ahead cannot be read: it counts as empty");
+                0
+            }));
+        }
+        Ok(depths)
     }
 
     async fn what_is_set(&mut self) -> Result<Set, link::Error> {
@@ -199,19 +222,12 @@ impl Ahead {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Nothing, where a key is none of the kind, or not ours to read.
     async fn ask<T: redis::FromRedisValue>(
         &mut self,
         command: &Cmd,
         key: &str,
     ) -> Result<Option<T>, link::Error> {
-        match self.links.to(key).call(command).await {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) if matches!(error.reason, Reason::WrongType | Reason::NoPermission) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        usable(self.links.to(key).call(command).await)
     }
 
     fn tell(&mut self, what: &'static str) {
@@ -219,5 +235,19 @@ impl Ahead {
             self.told.push(what);
             tracing::warn!("{what}");
         }
+    }
+}
+
+fn read(answer: Value) -> Result<u64, link::Error> {
+    let answer = answer.extract_error()?;
+    Ok(redis::from_redis_value(answer).map_err(redis::RedisError::from)?)
+}
+
+/// Nothing, where a key is none of the kind, or not ours to read.
+fn usable<T>(answer: Result<T, link::Error>) -> Result<Option<T>, link::Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if matches!(error.reason, Reason::WrongType | Reason::NoPermission) => Ok(None),
+        Err(error) => Err(error),
     }
 }
