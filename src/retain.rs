@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dlq::redis::Lists;
 use crate::dlq::{Disposition, Edit, Entry, Transfer};
 use crate::metrics::RetainMetrics;
-use crate::operate::mover::{Chosen, Moved, Mover};
+use crate::operate::mover::{self, Chosen, Moved, Mover};
 use crate::operate::queues::Queue;
 use crate::operate::store::End;
 use crate::operate::{Error, Operator};
@@ -117,7 +117,8 @@ async fn evict(
     oldest: &[Vec<u8>],
     due: Due,
 ) -> Result<u64, Error> {
-    let entries = &oldest[..usize::try_from(due.count).unwrap_or(0).min(oldest.len())];
+    let due_ones = oldest.iter().take(usize::try_from(due.count).unwrap_or(0));
+    let entries = &oldest[..mover::together(due_ones.map(Vec::len))];
     let store = operator.store();
     let about = [
         ("act", "evict"),
@@ -153,7 +154,7 @@ async fn evict(
     });
     let chosen: Vec<Chosen> = chosen.collect();
     match mover.take(&chosen).await? {
-        Moved::Some(count) => Ok(count as u64),
+        Moved::All => Ok(chosen.len() as u64),
         // Others are at work there: the next look decides.
         Moved::Conflict => Ok(0),
     }

@@ -123,7 +123,7 @@ impl Operator {
                 Verdict::NotMeant => return Ok(Taken::Missing),
             };
             let at = found.at.first().copied().unwrap_or(0);
-            if mover.take(&[Chosen { at, transfer }]).await? == Moved::Some(1) {
+            if mover.take(&[Chosen { at, transfer }]).await? == Moved::All {
                 return Ok(Taken::Moved);
             }
         }
@@ -163,7 +163,7 @@ impl Operator {
         let mut done = false;
         for _ in 0..TRIES {
             let transfer = transfer.clone();
-            if mover.take(&[Chosen { at, transfer }]).await? == Moved::Some(1) {
+            if mover.take(&[Chosen { at, transfer }]).await? == Moved::All {
                 done = true;
                 break;
             }

@@ -3,8 +3,9 @@
 -- leaves the list: each trades places with one that was older.
 --
 -- KEYS[1] the list
--- ARGV in pairs: the place of an entry, counted from the oldest, which is 0, in rising order, and
--- its SHA-1
+-- ARGV[1] how many were brought there just before, which these come behind
+-- ARGV from 2 in pairs: the place of an entry, counted from the oldest, which is 0, in rising order,
+-- and its SHA-1
 -- Returns 1, or 0 if one of them is not in its place; nothing is changed then.
 --
 -- Why no message can be lost: Redis runs a script alone and as a whole, and within it an entry is
@@ -22,15 +23,15 @@ for _, needed in ipairs({ { 'lset', list, '0', '' }, { 'rpush', list, '' }, { 'r
   end
 end
 
-local entries = {}
-for i = 1, #ARGV, 2 do
+local behind, entries = tonumber(ARGV[1]), {}
+for i = 2, #ARGV, 2 do
   local entry = redis.call('LINDEX', list, -(tonumber(ARGV[i]) + 1))
   if not entry or redis.sha1hex(entry) ~= ARGV[i + 1] then return 0 end
   entries[#entries + 1] = entry
 end
 
 for i, entry in ipairs(entries) do
-  local from, to = tonumber(ARGV[i * 2 - 1]), i - 1
+  local from, to = tonumber(ARGV[i * 2]), behind + i - 1
   if from ~= to then
     local older = redis.call('LINDEX', list, -(to + 1))
     -- All places are one further from here on.

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Task, Verdict, judge};
-use super::mover::{Chosen, Moved, Mover};
+use super::mover::{BYTES, Chosen, Moved, Mover};
 use super::plans::{Plan, json};
 use super::queues::Queue;
-use super::scan::Scan;
+use super::scan::{FIRST, Scan};
 use super::store::{End, milliseconds};
 use super::wire::{RunRequest, RunState, RunView, Who};
 use super::{Error, Operator, now, random};
@@ -25,7 +25,7 @@ use crate::audit::{Entry, Kind, entry};
 use crate::dlq::redis::Script;
 use crate::drain::classify::Rules;
 use crate::link::Reason;
-use pace::{BATCH, Pace, limit, worth_rotating};
+use pace::{Pace, worth_rotating};
 
 /// How long a run belongs to whom works at it without a sign of life.
 const LEASE: Duration = Duration::from_secs(10);
@@ -59,8 +59,10 @@ struct Work<'a> {
     mover: Mover,
     /// Messages at the old end that stay.
     kept: u64,
-    /// Entries that are read at once.
+    /// Entries that may be read at once.
     step: u64,
+    /// How many entries it took lately to find one that is meant.
+    each: u64,
     pace: Pace,
     noted: Instant,
     conflicts: u32,
@@ -360,7 +362,8 @@ impl<'a> Work<'a> {
             token,
             record,
             kept: 0,
-            step: STEP / 10,
+            step: FIRST,
+            each: 1,
             pace,
             noted: Instant::now(),
             conflicts: 0,
@@ -421,17 +424,48 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks at some messages and moves those that are meant; false at the end of the list.
+    /// Finds some messages that are meant and moves them; false at the end of the list.
     async fn step(&mut self, rules: &Rules, allowed: u64) -> Result<bool, Error> {
+        let found = self.find(rules, allowed).await?;
+        if found.looked_at == 0 {
+            return Ok(false);
+        }
+        self.step = found.step;
+        let moved = found.chosen.len() as u64;
+        if moved > 0 && self.mover.take(&found.chosen).await? == Moved::Conflict {
+            self.conflicts += 1;
+            let view = &mut self.record.view;
+            view.conflicts += 1;
+            // Where anything lies now is not known: from the beginning.
+            view.scanned = view.scanned.saturating_sub(self.kept);
+            self.kept = 0;
+            self.pace.pause_after_conflict().await;
+            return Ok(true);
+        }
+        if moved > 0 {
+            self.conflicts = 0;
+        }
+        self.each = found.looked_at / moved.max(1);
+        let view = &mut self.record.view;
+        view.moved += moved;
+        view.scanned += found.looked_at;
+        for (why, count) in found.left {
+            *view.left.entry(why.to_owned()).or_default() += count;
+        }
+        self.pace.moved(moved);
+        self.kept += found.looked_at - moved;
+        if worth_rotating(self.kept, found.depth, moved, found.looked_at) {
+            let list = &self.queue.lists.source;
+            self.operator.store.rotate(list, self.kept).await?;
+            self.kept = 0;
+        }
+        Ok(true)
+    }
+
+    /// Looks at messages until so many are found that are meant.
+    async fn find(&self, rules: &Rules, allowed: u64) -> Result<Found, Error> {
         let list = &self.queue.lists.source;
         let view = &self.record.view;
-        let most = view.to_scan - view.scanned;
-        let scan = Scan::new(&self.operator.store, list, End::Oldest, self.kept);
-        let mut scan = scan.with_step(self.step);
-        let Some(step) = scan.next(most.min(STEP)).await? else {
-            return Ok(false);
-        };
-        self.step = scan.step();
         let task = Task {
             action: view.action,
             filter: &view.filter,
@@ -439,68 +473,41 @@ impl<'a> Work<'a> {
             rules,
             force: self.record.force,
         };
-        let deep = self.kept.min(scan.depth().saturating_sub(self.kept));
+        let to_scan = view.to_scan - view.scanned;
         let wanted = view.wanted.saturating_sub(view.moved);
         let second = now();
-        let mut chosen: Vec<Chosen> = vec![];
-        let mut left: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let mut looked_at = 0;
-        for (bytes, at) in step.entries.iter().zip(step.at..) {
-            match judge(bytes, &task, second) {
-                Verdict::NotMeant => {}
-                Verdict::Leave(why) => *left.entry(why).or_default() += 1,
-                Verdict::Move(_) if chosen.len() as u64 == wanted => {
-                    *left.entry("not in the plan").or_default() += 1;
-                }
-                Verdict::Move(transfer) => {
-                    // What lies at the old end already need not be brought there.
-                    let in_place = at == chosen.len() as u64;
-                    let most = if in_place { BATCH } else { limit(deep) };
-                    if chosen.len() as u64 >= allowed.min(most) {
-                        break;
-                    }
-                    chosen.push(Chosen { at, transfer });
-                }
+        let mut found = Found::default();
+        let scan = Scan::new(&self.operator.store, list, End::Oldest, self.kept);
+        let mut scan = scan.with_step(self.step);
+        while found.looked_at < to_scan.min(LOOKED_AT) {
+            let missing = allowed.saturating_sub(found.chosen.len() as u64);
+            if missing == 0 {
+                break;
             }
-            looked_at += 1;
-        }
-        let mut moved = 0;
-        if !chosen.is_empty() {
-            match self.mover.take(&chosen).await? {
-                Moved::Some(count) => {
-                    moved = count as u64;
-                    self.conflicts = 0;
-                    // What did not fit is looked at again.
-                    if let Some(next) = chosen.get(count) {
-                        looked_at = next.at - step.at;
-                        left.clear();
+            // No more than is likely to be needed, because what is not has to be read again.
+            let needed = missing.saturating_mul(self.each.max(1));
+            let Some(step) = scan.next(needed.min(to_scan - found.looked_at)).await? else {
+                break;
+            };
+            (found.depth, found.step) = (scan.depth(), scan.step());
+            for (bytes, at) in step.entries.iter().zip(step.at..) {
+                match judge(bytes, &task, second) {
+                    Verdict::NotMeant => {}
+                    Verdict::Leave(why) => found.leave(why),
+                    Verdict::Move(_) if found.chosen.len() as u64 == wanted => {
+                        found.leave("not in the plan");
+                    }
+                    Verdict::Move(transfer) => {
+                        if !found.takes(bytes.len(), allowed) {
+                            return Ok(found);
+                        }
+                        found.chosen.push(Chosen { at, transfer });
                     }
                 }
-                Moved::Conflict => {
-                    self.conflicts += 1;
-                    self.record.view.conflicts += 1;
-                    // Where anything lies now is not known: from the beginning.
-                    let view = &mut self.record.view;
-                    view.scanned = view.scanned.saturating_sub(self.kept);
-                    self.kept = 0;
-                    self.pace.pause_after_conflict().await;
-                    return Ok(true);
-                }
+                found.looked_at += 1;
             }
         }
-        let view = &mut self.record.view;
-        view.moved += moved;
-        view.scanned += looked_at;
-        for (why, count) in left {
-            *view.left.entry(why.to_owned()).or_default() += count;
-        }
-        self.pace.moved(moved);
-        self.kept += looked_at - moved;
-        if worth_rotating(self.kept, scan.depth(), moved, looked_at) {
-            self.operator.store.rotate(list, self.kept).await?;
-            self.kept = 0;
-        }
-        Ok(true)
+        Ok(found)
     }
 
     /// Writes down how it stands. Returns why to end, if so.
@@ -624,8 +631,41 @@ fn ended_entry(view: &RunView, queue: &Queue, instance: &str) -> Entry {
     entry(Kind::Act, texts.into_iter().chain(numbers))
 }
 
-/// Messages that are looked at before some of them are moved, at most.
-const STEP: u64 = 500;
+/// Messages that are looked at before those of them that are meant are moved, at most.
+const LOOKED_AT: u64 = 5_000;
+
+/// What was found in some stretches of the list.
+#[derive(Default)]
+struct Found {
+    /// What is to be moved.
+    chosen: Vec<Chosen>,
+    /// Bytes of it.
+    bytes: u64,
+    /// Why others stay.
+    left: BTreeMap<&'static str, u64>,
+    /// How many were looked at, without one that did not fit.
+    looked_at: u64,
+    /// Entries in the list, and how many of them may be read at once.
+    depth: u64,
+    step: u64,
+}
+
+impl Found {
+    fn leave(&mut self, why: &'static str) {
+        *self.left.entry(why).or_default() += 1;
+    }
+
+    /// Whether one more of this size may go with the others. A large one travels alone.
+    fn takes(&mut self, bytes: usize, allowed: u64) -> bool {
+        let bytes = self.bytes + bytes as u64;
+        let fits = self.chosen.is_empty() || bytes <= BYTES;
+        if !fits || self.chosen.len() as u64 >= allowed {
+            return false;
+        }
+        self.bytes = bytes;
+        true
+    }
+}
 
 /// What became of it, as a sentence.
 fn summary(view: &RunView, why: Option<&str>) -> String {

@@ -5,10 +5,10 @@ use super::Error;
 use super::store::{End, Store};
 
 /// Bytes of a step that are aimed at.
-const AIM: u64 = 1024 * 1024;
+const AIM: u64 = 512 * 1024;
 
 /// Entries in the first step, and in any.
-const FIRST: u64 = 50;
+pub(super) const FIRST: u64 = 50;
 const MOST: u64 = 1_000;
 
 /// Entries before the cursor that are looked through for the place where the last page ended.
@@ -214,7 +214,7 @@ mod tests {
     fn steps_grow_while_entries_are_small_and_shrink_before_large_ones() {
         assert_eq!(next_step(&vec![vec![0; 100]; 50]), 200);
         assert_eq!(next_step(&vec![vec![0; 100]; 1_000]), 1_000);
-        assert_eq!(next_step(&vec![vec![0; 100 * 1024]; 50]), 10);
+        assert_eq!(next_step(&vec![vec![0; 100 * 1024]; 50]), 5);
         assert_eq!(next_step(&vec![vec![0; 50 * 1024 * 1024]; 1]), 1);
     }
 }

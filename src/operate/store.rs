@@ -186,19 +186,34 @@ impl Store {
         Ok(())
     }
 
-    /// Brings entries to the old end, in rising order of their places; false if one is not where
-    /// it was said to be.
+    /// Brings entries to the old end, a piece at a time, in rising order of their places; false if
+    /// one is not where it was said to be.
     ///
     /// # Errors
     /// As [`depth`](Self::depth); nothing is lost.
-    pub async fn bring(&self, list: &str, entries: &[(u64, String)]) -> Result<bool, link::Error> {
+    pub async fn bring(
+        &self,
+        list: &str,
+        pieces: impl Iterator<Item = Vec<(u64, String)>>,
+    ) -> Result<bool, link::Error> {
         let list = list.to_owned();
-        let mut command = BRING.command(&[&list]);
-        for (at, digest) in entries {
-            command.arg(at).arg(digest);
+        let mut links = self.awake(&list).await?;
+        let mut behind = 0;
+        for piece in pieces {
+            let mut command = BRING.command(&[&list]);
+            command.arg(behind);
+            for (at, digest) in &piece {
+                command.arg(at).arg(digest);
+            }
+            let brought: i64 = BRING.call(links.to(&list), &command).await?;
+            if brought == 0 {
+                self.give_back(links);
+                return Ok(false);
+            }
+            behind += piece.len();
         }
-        let brought: i64 = self.run(&BRING, &list, &command).await?;
-        Ok(brought == 1)
+        self.give_back(links);
+        Ok(true)
     }
 }
 

@@ -4,27 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::operate::mover::PLACE;
+
 /// Messages in a batch, at most.
 pub(super) const BATCH: u64 = 200;
 
-/// What one script may take of Redis's time, in nanoseconds.
-const SCRIPT: u64 = 1_000_000;
-
-/// What it takes to get one place further in a list of messages of a kilobyte, in nanoseconds;
-/// measured with `LINDEX` in the middle of a million.
-const PLACE: u64 = 1;
-
-/// What it takes to bring a message to the old end besides, in nanoseconds.
-const BRING: u64 = 10_000;
-
 /// What it takes to bring a message round to the young end, in nanoseconds.
 const ROUND: u64 = 3_000;
-
-/// Messages that are brought to the old end from this depth, at most: each is sought twice.
-#[must_use]
-pub(super) fn limit(deep: u64) -> u64 {
-    (SCRIPT / (BRING + 2 * PLACE * deep)).clamp(1, BATCH)
-}
 
 /// Whether what stays at the old end had better be brought round, so that what comes next is near:
 /// when seeking past it costs more than that. `moved` of `looked_at` is how many are worth it.
@@ -87,13 +73,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fewer_are_brought_from_further_away() {
-        assert_eq!(limit(0), 100);
-        assert!(limit(10_000) < limit(100));
-        assert_eq!(limit(1_000_000), 1);
-    }
 
     #[test]
     fn what_stays_is_brought_round_where_many_behind_it_are_meant() {

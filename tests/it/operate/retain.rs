@@ -70,6 +70,28 @@ async fn what_is_too_much_goes_to_the_archive_first_and_is_counted_and_told() {
 }
 
 #[tokio::test]
+async fn large_messages_are_archived_once_each() {
+    let redis = Redis::start();
+    let padding = "x".repeat(3 * 1024 * 1024);
+    let body = |i| format!(r#"{{"hostname":"h{i}","padding":"{padding}"}}"#);
+    let bodies: Vec<String> = (0..6).map(body).collect();
+    redis.push(DEAD, &bodies).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("text");
+    let bounds = [("DEAD_LETTER_MAX", "1"), ("DEAD_LETTER_ARCHIVE", path)];
+    let daemon = Daemon::start(&redis, &bounds);
+    let evicted = r#"mutt_remediation_evicted_total{queue="dead",why="count"}"#;
+    daemon.until_metric(evicted, |count| count == 5.0).await;
+    let file = std::fs::read_dir(directory.path())
+        .expect("readable")
+        .next();
+    let file = file.expect("a file").expect("readable").path();
+    let text = std::fs::read_to_string(&file).expect("readable");
+    assert_eq!(text.lines().count(), 5);
+    assert_eq!(redis.texts(DEAD).await, bodies[5..]);
+}
+
+#[tokio::test]
 async fn what_is_too_old_goes_to_another_list() {
     let redis = Redis::start();
     let now = jiff::Timestamp::now().as_second();

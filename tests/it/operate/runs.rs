@@ -135,6 +135,28 @@ async fn a_run_over_a_long_queue_brings_round_what_stays() {
 }
 
 #[tokio::test]
+async fn a_run_moves_all_large_messages_that_lie_apart() {
+    let redis = Redis::start();
+    let mut all = letters(60);
+    for large in [13, 20, 44, 59] {
+        let padding = "x".repeat(5 * 1024 * 1024);
+        all[large] =
+            format!(r#"{{"message":"m{large}","hostname":"large","padding":"{padding}"}}"#);
+    }
+    redis.dead_letter(&all).await;
+    let operator = operator(&redis);
+    let plan = plan(&operator, "alerter", Action::Bury, of_host("large")).await;
+    let run = run(&operator, &at_once(&plan)).await;
+    assert_eq!((run.moved, run.conflicts), (4, 0), "{run:?}");
+    assert_eq!(run.scanned, 60);
+    assert_eq!(numbers(&redis, DEAD).await, [13, 20, 44, 59]);
+    let mut left = numbers(&redis, SOURCE).await;
+    left.sort_unstable();
+    let small = |i: &usize| ![13, 20, 44, 59].contains(i);
+    assert_eq!(left, (0..60).filter(small).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn one_run_at_a_time_works_on_a_queue_and_it_can_be_cancelled() {
     let redis = Redis::start();
     redis.dead_letter(&letters(1_000)).await;
