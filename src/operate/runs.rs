@@ -375,7 +375,9 @@ impl<'a> Work<'a> {
         seen: &mut (impl FnMut(&RunView) + Send),
         cancel: &CancellationToken,
     ) -> Result<Ending, Error> {
-        // Whoever worked at it before may have moved more than it has written down.
+        // Whoever worked at it before may have begun a batch, in a cluster, and moved more than it
+        // has written down.
+        self.mover.finish().await?;
         self.recount().await?;
         let resumed = self.record.view.scanned > 0;
         if resumed {

@@ -18,6 +18,7 @@ use crate::support::{Redis, wait};
 
 mod daemon;
 mod faults;
+mod places;
 mod retain;
 mod runs;
 
