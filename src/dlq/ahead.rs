@@ -135,25 +135,22 @@ impl Ahead {
                     asked.cmd("LLEN").arg(*list);
                 }
                 let answers = link.call_raw(&asked).await?;
-                answers.into_iter().map(read).collect()
+                let depths = answers.into_iter().map(|answer| usable(read(answer)));
+                depths.collect::<Result<Vec<_>, _>>()?
             }
             None => {
                 let mut answers = vec![];
                 for list in lists {
                     let depth = redis::cmd("LLEN").arg(*list).to_owned();
-                    answers.push(self.links.to(list).call(&depth).await);
+                    answers.push(usable(self.links.to(list).call(&depth).await)?);
                 }
                 answers
             }
         };
-        let mut depths = vec![];
-        for answer in answers {
-            depths.push(usable(answer)?.unwrap_or_else(|| {
-                self.tell("the depth of a queue ahead cannot be read: it counts as empty");
-                0
-            }));
+        if answers.contains(&None) {
+            self.tell("the depth of a queue ahead cannot be read: it counts as empty");
         }
-        Ok(depths)
+        Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     async fn what_is_set(&mut self) -> Result<Set, link::Error> {

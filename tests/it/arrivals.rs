@@ -251,3 +251,29 @@ async fn what_came_back_is_kept_for_the_next_view_if_the_queues_ahead_cannot_be_
     assert_eq!(view.came_back, [] as [i64; 0]);
     assert!(outlook.saw_all());
 }
+
+#[tokio::test]
+async fn a_queue_ahead_that_cannot_be_read_does_not_hide_the_other() {
+    const ALERTS: &str = "mutt:alert_queue";
+    for (list, no_list, depths) in [(TARGET, ALERTS, (3, 0)), (ALERTS, TARGET, (0, 3))] {
+        let redis = Redis::start();
+        let config = AheadConfig {
+            target: TARGET.into(),
+            alert_queue: Some(ALERTS.into()),
+            holds: vec![],
+        };
+        let mut ahead = Ahead::new(line(redis.port()), config);
+        redis.push(list, &["{}"; 3]).await;
+        redis.command::<()>(&["SET", no_list, "no list"]).await;
+        for _ in 0..2 {
+            let seen = ahead.look().await.expect("one of them can be read");
+            assert_eq!((seen.target_depth, seen.alert_depth), depths);
+        }
+        // A line that is closed is told of once, and made anew.
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        redis.command::<i64>(&kill).await;
+        ahead.look().await.expect_err("the line is closed");
+        let seen = ahead.look().await.expect("it is made anew");
+        assert_eq!((seen.target_depth, seen.alert_depth), depths);
+    }
+}
