@@ -275,12 +275,12 @@ impl Guard {
                 depth,
                 threshold = thresholds.shed,
                 mode = mode.as_str(),
-                advice = "look at the forwarder; in mode dlq the messages lie in the alerter's dead letters and are replayed later",
-                "the alert queue is full, load is shed and replays wait"
+                advice = "look at the forwarder; in mode dlq load is shed: it lies in the alerter's dead letters and is replayed later",
+                "the alert queue is full, replays wait"
             ),
             (Level::Shedding, Level::Calm | Level::Warned) => {
                 self.tell_moved();
-                tracing::warn!(depth, "the alert queue has room again, no load is shed");
+                tracing::warn!(depth, "the alert queue has room again, replays go on");
             }
             (Level::Warned, Level::Calm) => tracing::info!(depth, "the alert queue is calm again"),
             _ => {}
