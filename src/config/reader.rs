@@ -408,7 +408,8 @@ impl Reader {
 /// A warning about a name that looks like one of ours and is none.
 fn misspelt(name: &str) -> Option<String> {
     let ours = name.starts_with("REMEDIATION_") || name.starts_with("REPLAY_");
-    if !ours && !name.starts_with("MOOG_") && !name.starts_with("BACKPRESSURE_") {
+    let may_be = ["MOOG_", "BACKPRESSURE_", "POISON_"];
+    if !ours && !may_be.iter().any(|start| name.starts_with(start)) {
         return None;
     }
     // Kubernetes sets such names for a service called "remediation" or "moog".

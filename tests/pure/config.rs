@@ -194,6 +194,7 @@ fn a_misspelt_name_is_warned_about_with_the_nearest_known_one() {
     assert!(warnings("REMEDIATION_BATCHSIZE").contains("did you mean REMEDIATION_BATCH_SIZE?"));
     assert!(warnings("REPLAY_STAMPS").contains("did you mean REPLAY_STAMP?"));
     assert!(warnings("MOOG_WEBHOOK_UR").contains("did you mean MOOG_WEBHOOK_URL?"));
+    assert!(warnings("POISON_MAX_RATO").contains("did you mean POISON_MAX_RATIO?"));
     for theirs in [
         "MOOG_MAX_RETRIES",
         "REMEDIATION_SERVICE_HOST",
