@@ -251,7 +251,7 @@ impl Drain {
             self.pulse
                 .expect_within(self.config.patience + settings.batch_pause);
             if !settings.enabled {
-                self.show(Gate::Shut(Shut::Disabled), None, &settings);
+                self.shut(Shut::Disabled, &settings);
                 return Ok(Ended::Disabled);
             }
             // Its messages are in two lists meanwhile, and finishing it is no new work: it does not
@@ -265,8 +265,7 @@ impl Drain {
             };
             self.health_metrics.checked(&verdict);
             if let Err(cause) = verdict.health {
-                let blind = self.outlook.blind(Shut::Moogsoft);
-                self.decide_upon(&blind, &settings);
+                self.shut(Shut::Moogsoft, &settings);
                 return Ok(Ended::Unhealthy(cause));
             }
             self.recall().await?;
@@ -343,12 +342,23 @@ impl Drain {
             Act::Wait(what, _) => Some(what),
             Act::Go(_) => None,
         });
-        // Whether it is still on shows in the next batch.
         let systemic = self.learnt.systemic.is_on() && settings.poison_guard;
-        if !(systemic && matches!(decision.act, Act::Go(_))) {
-            self.show(decision.gate, Some(view), settings);
+        match (decision.act, decision.gate) {
+            // Whether it is still on shows in the next batch.
+            (Act::Go(_), _) if systemic => {}
+            (Act::Wait(..), Gate::Open | Gate::Probation) if systemic => {
+                self.show(Gate::Shut(Shut::Systemic), Some(view), settings);
+            }
+            (_, gate) => self.show(gate, Some(view), settings),
         }
         decision
+    }
+
+    /// Shuts the gate, so that a canary is the first to go when it opens.
+    fn shut(&mut self, why: Shut, settings: &Settings) -> Ended {
+        let blind = self.outlook.blind(why);
+        self.decide_upon(&blind, settings);
+        Ended::Held(why)
     }
 }
 

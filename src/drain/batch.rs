@@ -40,6 +40,13 @@ impl Drain {
         }
         let rules = self.rules(settings);
         view.second = now();
+        let had_stopped = self.learnt.systemic.is_on();
+        if had_stopped {
+            if !self.may_park_again(&rules, &view, settings).await? {
+                return Ok(Some(self.shut(Shut::Systemic, settings)));
+            }
+            self.show(gate, Some(&view), settings);
+        }
         let limits = self.limits(count.min(progress.remaining));
         let (mut plan, depth) = self.peek(limits, &rules, view.second).await?;
         progress.remaining = progress.remaining.min(depth);
@@ -55,14 +62,9 @@ impl Drain {
             None => {}
         }
         let size = plan.transfers.len() as u64;
-        let was_on = self.learnt.systemic.is_on();
         let used_up = self.used_up_together(&plan, settings);
-        if !self.admits(size, &used_up, &view, settings).await {
-            self.show(Gate::Shut(Shut::Systemic), Some(&view), settings);
-            return Ok(Some(Ended::Held(Shut::Systemic)));
-        }
-        if was_on {
-            self.show(gate, Some(&view), settings);
+        if !(had_stopped || self.admits(size, &used_up, &view, settings).await) {
+            return Ok(Some(self.shut(Shut::Systemic, settings)));
         }
         if size == 0 {
             return Ok(Some(done(report)));
@@ -110,6 +112,21 @@ impl Drain {
         }
         // In the adaptive pace the evidence is waited for.
         Ok((last && !pace.adaptive).then_some(Ended::Drained))
+    }
+
+    /// Whether parking, which has stopped, is right again. A whole batch tells, because the one that
+    /// is to go is a canary in the adaptive pace.
+    async fn may_park_again(
+        &mut self,
+        rules: &Rules,
+        view: &View,
+        settings: &Settings,
+    ) -> Result<bool, dlq::Error> {
+        let limits = self.limits(settings.batch_size);
+        let (plan, _) = self.peek(limits, rules, view.second).await?;
+        let used_up = self.used_up_together(&plan, settings);
+        let size = plan.transfers.len() as u64;
+        Ok(self.admits(size, &used_up, view, settings).await)
     }
 
     /// Whether parking is still right, and a note of it.

@@ -1,5 +1,7 @@
 //! What keeps replays back: the queues ahead, the circuit breaker, limits, and what came back.
 
+mod canary;
+
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -306,6 +308,20 @@ async fn a_restart_does_not_forget_that_parking_has_stopped() {
     })
     .await;
     daemon.until_metric(&shut("systemic"), |is| is == 0.0).await;
+}
+
+#[tokio::test]
+async fn while_parking_has_stopped_the_gate_is_shown_shut_though_there_is_no_room_to_look() {
+    let redis = Redis::start();
+    let now = jiff::Timestamp::now().as_second();
+    redis.dead_letter(&used_up(30, now - 60)).await;
+    redis.push(TARGET, &letters(5)).await;
+    let () = redis.command(&["SET", LATCH, &now.to_string()]).await;
+    let daemon = Daemon::start(&redis, &with(&[("REPLAY_TARGET_MAX_DEPTH", "5")]));
+    daemon.until_metric(&shut("systemic"), |is| is == 1.0).await;
+    let waiting = "mutt_remediation_waiting{for=\"room\",source=\"alerter\"}";
+    assert_eq!(daemon.metric(waiting).await, Some(1.0));
+    assert_eq!(daemon.metric(&state("open")).await, Some(0.0));
 }
 
 #[tokio::test]

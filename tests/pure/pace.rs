@@ -610,3 +610,29 @@ fn half_open_one_canary_waits_for_the_other_in_both_paces() {
         assert!((100..400).contains(&sent), "{sent}");
     }
 }
+
+#[test]
+fn whatever_shut_the_gate_a_canary_goes_first_when_it_opens() {
+    let rules = adaptive();
+    for why in Shut::ALL {
+        let mut memory = Memory::new(SECOND);
+        for step in 0..300 {
+            let view = tenth(step);
+            let (then, decision) = decide(memory, &view, &rules);
+            memory = then;
+            if let Act::Go(count) = decision.act {
+                memory = memory.moved(&view, count, &[], &rules);
+            }
+        }
+        assert_eq!(memory.size(), 100);
+        let closed = View {
+            shut: Some(why),
+            ..at(30.0)
+        };
+        let (memory, decision) = decide(memory, &closed, &rules);
+        assert_eq!(decision.gate, Gate::Shut(why));
+        let (_, decision) = decide(memory, &at(30.1), &rules);
+        let canary = (Gate::Probation, Act::Go(10));
+        assert_eq!((decision.gate, decision.act), canary);
+    }
+}
