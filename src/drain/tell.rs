@@ -67,6 +67,10 @@ impl Drain {
             (_, Some(memory)) if settings.adaptive => memory.size(),
             _ => settings.batch_size,
         };
+        let size = match view {
+            Some(view) if view.half_open => size.min(settings.pace().canary_size),
+            _ => size,
+        };
         let bounces = view
             .zip(memory)
             .and_then(|(view, memory)| memory.bounce_ratio(view.second));

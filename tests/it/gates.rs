@@ -85,6 +85,8 @@ async fn the_forwarders_circuit_breaker_shuts_the_gate_and_half_open_it_lets_a_c
         .until_metric(&state("probation"), |is| is == 1.0)
         .await;
     assert_eq!(redis.len(TARGET).await, 7);
+    let size = "mutt_remediation_batch_size{source=\"alerter\"}";
+    daemon.until_metric(size, |size| size == 7.0).await;
 }
 
 #[tokio::test]
