@@ -149,7 +149,7 @@ impl Drain {
         let mut trouble = Trouble::default();
         while !cancel.is_cancelled() {
             let began = Instant::now();
-            let report = self.pass(&cancel).await;
+            let report = self.pass(began, &cancel).await;
             if let Ended::RedisError(Reason::Timeout | Reason::Unreachable) = report.ended {
                 self.learnt.easing = (self.learnt.easing + 2).min(MAX_EASING);
             }
@@ -205,12 +205,12 @@ impl Drain {
         Ok(())
     }
 
-    /// One pass: batch after batch until the settings, the gate or the queue end it.
-    pub async fn pass(&mut self, cancel: &CancellationToken) -> Report {
-        let began = Instant::now();
+    /// One pass, which began just now: batch after batch until the settings, the gate or the queue
+    /// end it.
+    pub async fn pass(&mut self, began: Instant, cancel: &CancellationToken) -> Report {
         self.metrics.pass_began();
         let mut report = Report::new(Ended::Empty);
-        report.ended = match self.drain(&mut report, cancel).await {
+        report.ended = match self.drain(began, &mut report, cancel).await {
             Ok(ended) => ended,
             Err(error) => {
                 let reason = error.link().reason;
@@ -229,14 +229,13 @@ impl Drain {
 
     async fn drain(
         &mut self,
+        began: Instant,
         report: &mut Report,
         cancel: &CancellationToken,
     ) -> Result<Ended, dlq::Error> {
-        let began = Instant::now();
         let interval = self.settings.borrow().interval;
-        let current = self.learnt.taken.filter(|(at, _)| at.elapsed() < interval);
-        let (interval_began, taken) = current.unwrap_or((began, 0));
-        self.learnt.taken = Some((interval_began, taken));
+        let (since, taken) = rest::taken_since(self.learnt.taken, began, interval);
+        self.learnt.taken = Some((since, taken));
         let mut progress = Progress {
             remaining: u64::MAX,
             taken,

@@ -58,3 +58,31 @@ impl Drain {
         }
     }
 }
+
+/// When the interval began that a pass is in, and how many messages were taken in it so far. One
+/// that begins an interval after the last one, to the moment, is in the next.
+pub(super) fn taken_since(
+    before: Option<(Instant, u64)>,
+    began: Instant,
+    interval: Duration,
+) -> (Instant, u64) {
+    let current = before.filter(|(at, _)| began.duration_since(*at) < interval);
+    current.unwrap_or((began, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_takes_what_is_left_of_its_interval_and_the_next_interval_begins_on_time() {
+        let interval = Duration::from_secs(300);
+        let first = Instant::now();
+        assert_eq!(taken_since(None, first, interval), (first, 0));
+        let held = first + Duration::from_secs(5);
+        let taken = Some((first, 10));
+        assert_eq!(taken_since(taken, held, interval), (first, 10));
+        let next = first + interval;
+        assert_eq!(taken_since(taken, next, interval), (next, 0));
+    }
+}
