@@ -98,11 +98,14 @@ impl World<'_> {
 
     /// A batch of at most so many letters, as `Drain::batch` moves it.
     fn batch(&mut self, count: u64, seconds: f64, view: &View, rules: &PaceRules) -> Next {
-        let oldest = self.dlq.iter().rev();
-        let mut batch: Vec<Message> = oldest
-            .take(usize::try_from(count).expect("few"))
-            .copied()
-            .collect();
+        let had_stopped = self.systemic.is_on();
+        if had_stopped {
+            let whole = self.oldest(rules.batch_size);
+            if !self.admits(&whole, view) {
+                return self.stop(view, rules);
+            }
+        }
+        let mut batch = self.oldest(count);
         let replayed_again = batch.iter().enumerate();
         let replayed_again =
             replayed_again.filter(|(_, letter)| (1..POISON).contains(&letter.replays));
@@ -118,26 +121,18 @@ impl World<'_> {
         if let Some(place) = memory.first_too_soon(&replayed_again, depth, view.second, rules) {
             batch.truncate(place);
         }
-        let again = batch.iter().filter(|letter| letter.replays > 0);
-        let (used_up, again): (Vec<Message>, Vec<Message>) =
-            again.partition(|letter| letter.replays >= POISON);
         if batch.is_empty() {
             return Next::Pass(None);
         }
-        let used_up = used_up.iter().map(|letter| letter.at);
-        let used_up: Vec<i64> = used_up
-            .filter(|at| !self.memory.failed_alone(*at))
-            .collect();
-        let size = batch.len() as u64;
-        if !self
-            .systemic
-            .admits(size, &used_up, view.second, POISON_RATIO)
-        {
-            self.gate = Some(Gate::Shut(Shut::Systemic));
-            return Next::Pass(Some(steps(GATE_LOOK)));
+        if !(had_stopped || self.admits(&batch, view)) {
+            return self.stop(view, rules);
         }
+        let size = batch.len() as u64;
+        let used_up = self.used_up_together(&batch);
         self.systemic.moved(size, &used_up, view.second);
-        let before: Vec<i64> = again.iter().map(|letter| letter.at).collect();
+        let again = |letter: &&Message| (1..POISON).contains(&letter.replays);
+        let again = batch.iter().filter(again);
+        let before: Vec<i64> = again.map(|letter| letter.at).collect();
         let replayed = self.send(size, seconds, true);
         self.memory = self.memory.clone().moved(view, replayed, &before, rules);
         let pass = self.pass.as_mut().expect("it has begun");
@@ -149,5 +144,42 @@ impl World<'_> {
             return Next::Pass(None);
         }
         Next::Batch
+    }
+
+    /// The oldest letters, at most so many.
+    fn oldest(&self, count: u64) -> Vec<Message> {
+        let count = usize::try_from(count).expect("few");
+        self.dlq.iter().rev().take(count).copied().collect()
+    }
+
+    /// When those of a batch were replayed last that are due to be parked and did not fail alone.
+    fn used_up_together(&self, batch: &[Message]) -> Vec<i64> {
+        let used_up = batch.iter().filter(|letter| letter.replays >= POISON);
+        let used_up = used_up.map(|letter| letter.at);
+        used_up
+            .filter(|at| !self.memory.failed_alone(*at))
+            .collect()
+    }
+
+    /// Whether these letters may be parked.
+    fn admits(&mut self, batch: &[Message], view: &View) -> bool {
+        let used_up = self.used_up_together(batch);
+        let size = batch.len() as u64;
+        self.systemic
+            .admits(size, &used_up, view.second, POISON_RATIO)
+    }
+
+    /// Parking has stopped: the gate is shut, and a canary is the first to go when it opens.
+    fn stop(&mut self, view: &View, rules: &PaceRules) -> Next {
+        let blind = View {
+            shut: Some(Shut::Systemic),
+            is_new: false,
+            came_back: vec![],
+            ..view.clone()
+        };
+        let (memory, decision) = decide(self.memory.clone(), &blind, rules);
+        self.memory = memory;
+        self.gate = Some(decision.gate);
+        Next::Pass(Some(steps(GATE_LOOK)))
     }
 }
