@@ -237,8 +237,13 @@ async fn caught_among(way: Way, servers: &mut Servers, like: impl Fn(&Schedule) 
     panic!("{way:?} was not caught");
 }
 
+/// At the same time, because most of it is waiting for elections.
 #[tokio::test]
-async fn the_count_catches_a_move_in_two_steps_that_leaves_a_rule_out() {
+async fn the_count_catches_a_rule_left_out_of_two_steps_and_a_commit_sent_again_among_sentinels() {
+    tokio::join!(two_steps_are_caught(), a_commit_sent_again_is_caught());
+}
+
+async fn two_steps_are_caught() {
     let mut servers = Servers::start(Place::Spread, true).await;
     // Workers of several sizes who die are enough for these.
     let quick = |schedule: &Schedule| {
@@ -282,8 +287,7 @@ async fn the_count_catches_a_move_in_two_steps_that_leaves_a_rule_out() {
 }
 
 /// No failover must make the count so lenient that a wrong commit passes for what it has undone.
-#[tokio::test]
-async fn the_count_catches_a_commit_without_an_answer_that_is_repeated_among_sentinels() {
+async fn a_commit_sent_again_is_caught() {
     let mut servers = Servers::start(Place::Sentinel, true).await;
     // One that is killed is not back before another one has taken over.
     let replaced = |schedule: &Schedule| {
