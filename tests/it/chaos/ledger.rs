@@ -182,6 +182,8 @@ impl Ledger {
                 verdict.lost.push(text);
             } else if there > made + count.undone + taken {
                 verdict.doubled.push(text);
+            } else {
+                verdict.allowed += there - made;
             }
         }
         for ((index, _), times) in gone {
@@ -282,6 +284,8 @@ pub struct Verdict {
     pub vanished: Vec<String>,
     /// How many messages the consumer has seen and does not have, for people.
     pub came_back: usize,
+    /// How many are there once more than they were made, and may be, for people.
+    pub allowed: usize,
 }
 
 impl Verdict {

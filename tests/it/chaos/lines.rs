@@ -11,7 +11,7 @@ use fastrand::Rng;
 
 use super::access::{Access, Directory};
 use super::place::Servers;
-use crate::support::{Proxy, Redis};
+use crate::support::{Daemon, Proxy, Redis, until};
 
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,4 +134,25 @@ impl Lines {
 /// Of a server and of the proxy before it.
 fn ports((port, proxy): &(u16, Proxy)) -> (u16, u16) {
     (*port, proxy.port())
+}
+
+/// Shows that a daemon goes through its proxies only: else no fault of a line would mean much.
+pub async fn are_the_only_way(servers: &Servers) {
+    let lines = Lines::to(servers).await;
+    // Whoever tells the way is there, so that the daemon learns where to go.
+    for redis in servers.all() {
+        lines.disturb(Some(redis.port()), Line::Refuse);
+    }
+    let source = servers.place.lists().source;
+    servers.at(source).await.push(source, &["{}"; 20]).await;
+    let variables = servers.variables(|port| lines.entry(port));
+    let variables = variables.iter();
+    let variables: Vec<(&str, &str)> = variables
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let _daemon = Daemon::start_alone(&variables);
+    until("it has tried", || async { lines.used() > 3 }).await;
+    assert_eq!(servers.len(source).await, 20);
+    lines.disturb(None, Line::Accept);
+    until("it drains", || async { servers.len(source).await < 20 }).await;
 }

@@ -336,8 +336,8 @@ impl<'a> Round<'a> {
         }
         let _ = write!(
             counts,
-            "; {} moved among faults, {} consumed twice",
-            self.moved_meanwhile, verdict.came_back
+            "; {} moved among faults, {} consumed twice, {} once too often as allowed",
+            self.moved_meanwhile, verdict.came_back, verdict.allowed
         );
         Outcome {
             verdict,
