@@ -105,6 +105,8 @@ impl Station {
             None => {}
             Some(Worker::Daemon(mut daemon)) => {
                 assert!(daemon.is_running(), "no fault ends the daemon");
+                // One that has just been started does not know what to do about a signal yet.
+                daemon.until_logged("INFO up ").await;
                 daemon.signal("-TERM");
                 let status = daemon.ended().await;
                 assert!(status.success(), "{status}");

@@ -116,8 +116,10 @@ fn a_message_that_is_handed_back_does_not_make_up_for_another_one() {
     let verdict = ledger.judge(&found);
     assert_eq!((verdict.lost.len(), verdict.doubled.len()), (1, 1));
     found.lists.pop();
-    let twice = dated(&letters[replayed].forms[2].0);
-    found.lists.push((List::Target, vec![twice]));
+    let mut forms = letters[replayed].forms.iter();
+    let twice = forms.find(|(_, form)| *form == Form::Replayed(2));
+    let (twice, _) = twice.expect("it may be replayed again");
+    found.lists.push((List::Target, vec![dated(twice)]));
     assert!(ledger.judge(&found).is_sound());
 }
 
