@@ -11,7 +11,9 @@ use mutt_remediation::drain::plan::{Plan, plan};
 use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 
 mod apart;
+mod moving;
 mod points;
+mod shared;
 
 use crate::connection::allow_setinfo;
 use crate::support::{Cluster, DEAD, Daemon, Redis, SOURCE, TARGET, until};
@@ -99,6 +101,10 @@ fn waiting_queue(cluster: &Cluster, wait: Option<Wait>) -> Queue {
 }
 
 fn queue_to(cluster: &Cluster, target: &str, wait: Option<Wait>) -> Queue {
+    queue_of(cluster, [SOURCE, target, DEAD], wait)
+}
+
+fn queue_of(cluster: &Cluster, lists: [&str; 3], wait: Option<Wait>) -> Queue {
     let nodes = cluster.seeds();
     let nodes = nodes.split(',').map(|node| {
         let (host, port) = node.split_once(':').expect("host:port");
@@ -119,10 +125,11 @@ fn queue_to(cluster: &Cluster, target: &str, wait: Option<Wait>) -> Queue {
         sentinels: None,
         wait,
     };
+    let [source, target, dead] = lists.map(str::to_owned);
     let lists = Lists {
-        source: SOURCE.into(),
-        target: target.into(),
-        dead: DEAD.into(),
+        source,
+        target,
+        dead,
     };
     Queue::new(config, lists).expect("plain names")
 }
@@ -155,7 +162,11 @@ async fn writable(cluster: &Cluster, list: &str, may: bool) {
 
 /// Has the node of the source refuse to trim, or take it again.
 async fn trimming(cluster: &Cluster, rule: &str) {
-    let node = cluster.at(SOURCE).await;
+    trimming_of(cluster, SOURCE, rule).await;
+}
+
+async fn trimming_of(cluster: &Cluster, source: &str, rule: &str) {
+    let node = cluster.at(source).await;
     let words = ["ACL", "SETUSER", "default", rule];
     node.command::<()>(&words).await;
 }

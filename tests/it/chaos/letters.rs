@@ -16,8 +16,18 @@ pub enum Form {
     Original { malformed: bool },
     /// Replayed so often.
     Replayed(u64),
-    /// Given up.
-    Parked,
+    /// Given up after so many replays.
+    Parked(u64),
+}
+
+impl Form {
+    /// Replays that the stamp tells of.
+    pub fn replays(self) -> u64 {
+        match self {
+            Self::Original { .. } => 0,
+            Self::Replayed(replays) | Self::Parked(replays) => replays,
+        }
+    }
 }
 
 /// A message, and all bytes that it may ever have, with its dates replaced.
@@ -86,14 +96,15 @@ impl Letter {
             forms.push((text(0, &tail).into_bytes(), Form::Replayed(replays)));
         }
         tail += &parked();
-        forms.push((text(0, &tail).into_bytes(), Form::Parked));
+        let parked = Form::Parked(REPLAYS);
+        forms.push((text(0, &tail).into_bytes(), parked));
         Self { bytes, forms }
     }
 
     fn poison(text: impl Fn(&str) -> String) -> Self {
         let bytes = text("").into_bytes();
         let original = (bytes.clone(), Form::Original { malformed: false });
-        let parked = (text(&parked()).into_bytes(), Form::Parked);
+        let parked = (text(&parked()).into_bytes(), Form::Parked(0));
         let forms = vec![original, parked];
         Self { bytes, forms }
     }

@@ -7,16 +7,23 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult, Value};
+use redis::{RedisResult, Value};
 
-use super::ledger::{Attempt, Ledger};
+use super::access::{Access, Directory};
+use super::ledger::Ledger;
 use super::letters::Letter;
-use super::place::{Access, Directory, Lists};
+use super::place::Lists;
 use super::schedule::Raid;
-use crate::support::{MASTER, Redis};
+use crate::support::Redis;
 
 /// Redirections that a command follows. One that is redirected was not done.
 const REDIRECTIONS: usize = 8;
+
+/// Pushes from ARGV[2] on to KEYS[1], and notes in KEYS[2] that push ARGV[1] was made.
+const PUSH: &str = "
+local length = redis.call('LPUSH', KEYS[1], unpack(ARGV, 2))
+redis.call('LPUSH', KEYS[2], ARGV[1])
+return length";
 
 /// Takes KEYS[1] from index ARGV[1] to ARGV[2], which must be one of its ends, to KEYS[2].
 const TAKE: &str = "
@@ -49,13 +56,9 @@ impl Line {
     }
 
     pub fn new(access: Access) -> Self {
-        let port = match &access.directory {
-            Directory::One(port) => *port,
-            Directory::Cluster(ports) | Directory::Sentinels(ports) => ports[0],
-        };
         Self {
+            port: access.first(),
             access,
-            port,
             connection: None,
         }
     }
@@ -133,33 +136,9 @@ impl Line {
     }
 
     async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
-        let Directory::Sentinels(sentinels) = &self.access.directory else {
-            return connect(self.port, self.patience()).await;
-        };
-        let mut failure = None;
-        for sentinel in sentinels.clone() {
-            match self.primary(sentinel).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.expect("there are sentinels"))
-    }
-
-    /// A connection to the server that this sentinel names, if it says the same of itself.
-    async fn primary(&mut self, sentinel: u16) -> RedisResult<MultiplexedConnection> {
-        let mut line = connect(sentinel, self.patience()).await?;
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
-        let (_, port): (String, u16) = question.query_async(&mut line).await?;
-        let mut line = connect(port, self.patience()).await?;
-        let role: Vec<Value> = redis::cmd("ROLE").query_async(&mut line).await?;
-        if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-            let told = (redis::ErrorKind::Client, "it is no primary");
-            return Err(told.into());
-        }
+        let (port, connection) = self.access.connect(self.port, self.patience()).await?;
         self.port = port;
-        Ok(line)
+        Ok(connection)
     }
 
     /// One server is waited for; where there are several, one that stands still must not hold
@@ -170,15 +149,6 @@ impl Line {
             _ => Duration::from_secs(1),
         }
     }
-}
-
-async fn connect(port: u16, patience: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience))
-        .set_response_timeout(Some(patience));
-    Client::open(("127.0.0.1", port))?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
 }
 
 /// Where another node has it.
@@ -226,61 +196,52 @@ pub async fn produce(
 
 /// Returns how long the source is now; unknown counts as long.
 pub async fn dead_letter(line: &mut Line, letters: &[Letter], ledger: &Mutex<Ledger>) -> u64 {
-    let attempts = ledger.lock().expect("not poisoned").attempt(letters);
+    let number = ledger.lock().expect("not poisoned").attempt(letters);
     let bodies: Vec<&[u8]> = letters.iter().map(|letter| &letter.bytes[..]).collect();
-    push(line, &bodies, &attempts, ledger).await
+    push(line, &bodies, number, ledger).await
 }
 
-/// What Redis may have, or may forget, stays unsure.
-async fn push(
-    line: &mut Line,
-    bodies: &[&[u8]],
-    attempts: &[Attempt],
-    ledger: &Mutex<Ledger>,
-) -> u64 {
-    let mut push = redis::cmd("LPUSH");
-    push.arg(line.lists().source).arg(bodies);
+async fn push(line: &mut Line, bodies: &[&[u8]], number: usize, ledger: &Mutex<Ledger>) -> u64 {
+    let Lists { source, pushed, .. } = line.lists();
+    let mut push = script(PUSH, &[source, pushed]);
+    push.arg(number).arg(bodies);
     let answer: RedisResult<u64> = line.call(&push).await;
-    let confirmed = answer.is_ok() && line.confirmed().await;
-    let mut ledger = ledger.lock().expect("not poisoned");
-    if confirmed {
-        ledger.took(attempts);
-    } else if said(&answer) {
-        ledger.refused(attempts);
+    if said(&answer) {
+        ledger.lock().expect("not poisoned").refused(number);
     }
     answer.unwrap_or(u64::MAX)
 }
 
 /// Takes from the target like MUTT's alerter, and hands some of it back as it is, which makes
-/// another message of it for the count. Returns how many it has seen.
+/// another message of it for the count.
 pub async fn consume(
     mut line: Line,
     mut rng: Rng,
     bounces: u32,
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
-) -> usize {
+) {
     let mut back = Line::new(line.access.clone());
     let Lists {
         target, consumed, ..
     } = line.lists();
-    let mut seen = 0;
     while !stop.load(Ordering::SeqCst) {
         let mut take = redis::cmd("LMOVE");
         take.arg(&[target, consumed, "RIGHT", "LEFT"]);
         let taken: RedisResult<Option<Vec<u8>>> = line.call(&take).await;
         if let Ok(Some(message)) = taken {
-            seen += 1;
-            let handed = (rng.u32(0..100) < bounces)
-                .then(|| ledger.lock().expect("not poisoned").hand_back(&message))
-                .flatten();
-            if let Some(attempt) = handed {
-                push(&mut back, &[&message], &[attempt], &ledger).await;
+            let number = {
+                let mut ledger = ledger.lock().expect("not poisoned");
+                ledger.see(&message);
+                let handed = rng.u32(0..100) < bounces;
+                handed.then(|| ledger.hand_back(&message)).flatten()
+            };
+            if let Some(number) = number {
+                push(&mut back, &[&message], number, &ledger).await;
             }
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..3))).await;
     }
-    seen
 }
 
 /// What the operator does to the source.

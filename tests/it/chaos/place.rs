@@ -1,10 +1,11 @@
-//! Where a round takes place: the servers there, the names of the lists, and how everybody finds
-//! the server of a list.
+//! Where a round takes place: the servers there, and the names of the lists.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::Value;
 
+use super::access::{Access, Directory};
 use super::schedule::Side;
 use crate::support::{
     Cluster, DEAD, First, MASTER, Redis, SOURCE, Sentinel, TARGET, Watched, until,
@@ -22,7 +23,8 @@ pub enum Place {
     Sentinel,
 }
 
-/// The names of the lists; what the others take lies beside what they take it from.
+/// The names of the lists; what the others take lies beside what they take it from, and what they
+/// note of their pushes beside where they push to.
 #[derive(Clone, Copy, Debug)]
 pub struct Lists {
     pub source: &'static str,
@@ -30,6 +32,7 @@ pub struct Lists {
     pub dead: &'static str,
     pub consumed: &'static str,
     pub taken: &'static str,
+    pub pushed: &'static str,
 }
 
 impl Lists {
@@ -60,6 +63,7 @@ impl Place {
                 dead: DEAD,
                 consumed: "chaos:consumed",
                 taken: "chaos:taken",
+                pushed: "chaos:pushed",
             },
             Self::Tagged => Lists {
                 source: "{mutt}:dlq:alerter",
@@ -67,6 +71,7 @@ impl Place {
                 dead: "{mutt}:dlq:dead",
                 consumed: "{mutt}:chaos:consumed",
                 taken: "{mutt}:chaos:taken",
+                pushed: "{mutt}:chaos:pushed",
             },
             Self::Spread => Lists {
                 source: SOURCE,
@@ -74,6 +79,7 @@ impl Place {
                 dead: DEAD,
                 consumed: "{mutt:ingest_queue}:chaos:consumed",
                 taken: "{mutt:dlq:alerter}:chaos:taken",
+                pushed: "{mutt:dlq:alerter}:chaos:pushed",
             },
         }
     }
@@ -91,43 +97,6 @@ impl fmt::Display for Place {
             Self::Spread => "spread",
             Self::Sentinel => "sentinel",
         })
-    }
-}
-
-/// How the others find the server of a list.
-#[derive(Clone, Debug)]
-pub struct Access {
-    pub lists: Lists,
-    pub directory: Directory,
-    /// Replicas that have to confirm a push before it counts as made: all that a server has, so
-    /// that it does not matter which of them comes next.
-    pub replicas: usize,
-}
-
-#[derive(Clone, Debug)]
-pub enum Directory {
-    One(u16),
-    Cluster(Vec<u16>),
-    Sentinels(Vec<u16>),
-}
-
-impl Directory {
-    /// Leads to this server and no other.
-    pub fn only(&self, port: u16) -> Self {
-        match self {
-            Self::One(_) => Self::One(port),
-            Self::Cluster(_) | Self::Sentinels(_) => Self::Cluster(vec![port]),
-        }
-    }
-}
-
-impl Access {
-    pub fn to(redis: &Redis) -> Self {
-        Self {
-            lists: Place::One.lists(),
-            directory: Directory::One(redis.port()),
-            replicas: 0,
-        }
     }
 }
 
@@ -222,20 +191,26 @@ impl Servers {
             lists: self.place.lists(),
             directory,
             replicas,
+            through: Arc::default(),
         }
     }
 
-    /// What leads a daemon there; `port` is that of one server, or of a proxy before it.
-    pub fn variables(&self, port: u16) -> Vec<(&'static str, String)> {
+    /// What leads a daemon there; `entry` is where it is to begin that would begin on a port.
+    pub fn variables(&self, entry: impl Fn(u16) -> u16) -> Vec<(&'static str, String)> {
         let lists = self.place.lists();
-        let mut variables = match &self.kind {
-            Kind::One(_) => vec![
+        let addresses = |ports: Vec<u16>| {
+            let ports = ports.into_iter().map(&entry);
+            let addresses: Vec<String> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+            addresses.join(",")
+        };
+        let mut variables = match self.access().directory {
+            Directory::One(port) => vec![
                 ("REDIS_HOST", "127.0.0.1".to_owned()),
-                ("REDIS_PORT", port.to_string()),
+                ("REDIS_PORT", entry(port).to_string()),
             ],
-            Kind::Cluster(cluster) => vec![("REDIS_CLUSTER_NODES", cluster.seeds())],
-            Kind::Watched(watched) => vec![
-                ("REDIS_SENTINELS", watched.addresses()),
+            Directory::Cluster(ports) => vec![("REDIS_CLUSTER_NODES", addresses(ports))],
+            Directory::Sentinels(ports) => vec![
+                ("REDIS_SENTINELS", addresses(ports)),
                 ("REDIS_SENTINEL_MASTER", MASTER.to_owned()),
             ],
         };

@@ -11,13 +11,15 @@ use redis::RedisResult;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::ledger::{Found, Ledger, List, Verdict};
+use super::ledger::{Found, Ledger, List, Verdict, numbers};
 use super::letters::Letter;
+use super::lines::Line;
 use super::others::{self, consume, dead_letter, produce};
-use super::place::{Access, Directory, Lists, Place, Servers};
-use super::schedule::{Action, Line, Pace, Schedule, Side};
-use super::wrong::{self, Way};
-use crate::support::{Daemon, Proxy, until};
+use super::place::{Lists, Place, Servers};
+use super::schedule::{Action, Schedule, Side};
+use super::station::Station;
+use super::wrong::Way;
+use crate::support::until;
 
 /// What came out of a round.
 pub struct Outcome {
@@ -74,14 +76,12 @@ async fn play(
     now("calming down".into());
     round.calm_down().await;
     now("the others end".into());
-    let seen = others.end().await;
+    others.end().await;
     now("draining the rest".into());
     round.drain_the_rest().await;
     now("counting".into());
-    round.count(seen, schedule).await
+    round.count(schedule).await
 }
-
-const CEILING: &str = "REPLAY_TARGET_MAX_DEPTH";
 
 struct Round<'a> {
     servers: &'a mut Servers,
@@ -95,22 +95,6 @@ struct Round<'a> {
     /// Messages that were moved before the end of the faults.
     moved_meanwhile: usize,
     events: String,
-}
-
-/// Where a worker works, whether there is one at present or not.
-struct Station {
-    way: Way,
-    pace: Pace,
-    /// What leads a daemon to the servers, and how it is to work.
-    variables: Vec<(&'static str, String)>,
-    access: Access,
-    proxy: Proxy,
-    worker: Option<Worker>,
-}
-
-enum Worker {
-    Daemon(Daemon),
-    Task(JoinSet<()>, Arc<AtomicBool>),
 }
 
 impl<'a> Round<'a> {
@@ -137,39 +121,11 @@ impl<'a> Round<'a> {
         // Drawn apart, so that the schedules stay what they are.
         let mut ceilings = Rng::with_seed(schedule.seed.rotate_left(17));
         for pace in &schedule.workers {
-            let direct = round.servers.all()[0].port();
-            let proxy = Proxy::before(direct).await;
-            let port = if pace.proxied { proxy.port() } else { direct };
-            let mut access = access.clone();
-            if let Directory::One(one) = &mut access.directory {
-                *one = port;
-            }
-            let mut variables = round.servers.variables(port);
-            variables.extend([
-                ("REDIS_TIMEOUT", "1".to_owned()),
-                ("REMEDIATION_BATCHES_PER_CYCLE", "0".to_owned()),
-                ("REMEDIATION_BATCH_SIZE", pace.batch.to_string()),
-                (
-                    "REMEDIATION_BATCH_PAUSE_MS",
-                    pace.pause.as_millis().to_string(),
-                ),
-            ]);
             // Where the target is full, pushes are taken back in the middle of a transaction.
-            if ceilings.bool() {
-                variables.push((CEILING, ceilings.u32(10..300).to_string()));
-            }
-            if schedule.waiting {
-                variables.push(("REDIS_WAIT_REPLICAS", "1".to_owned()));
-                variables.push(("REDIS_WAIT_TIMEOUT_MS", "300".to_owned()));
-            }
-            let mut station = Station {
-                way,
-                pace: *pace,
-                variables,
-                access,
-                proxy,
-                worker: None,
-            };
+            let ceiling = ceilings.bool().then(|| ceilings.u32(10..300));
+            let servers = &*round.servers;
+            let station = Station::prepare(way, *pace, servers, schedule.waiting, ceiling);
+            let mut station = station.await;
             station.start();
             round.stations.push(station);
         }
@@ -190,10 +146,7 @@ impl<'a> Round<'a> {
                 self.ledger.clone(),
                 stop.clone(),
             );
-            tasks.spawn(async {
-                work.await;
-                0
-            });
+            tasks.spawn(work);
         }
         let line = others::Line::new(self.servers.access());
         let ledger = self.ledger.clone();
@@ -209,11 +162,17 @@ impl<'a> Round<'a> {
 
     async fn act(&mut self, action: Action) {
         match action {
-            Action::Kill(worker) => self.stations[worker].worker = None,
+            Action::Kill(worker) => self.stations[worker].kill(),
             Action::Start(worker) => self.stations[worker].start(),
             Action::Freeze(worker) => self.stations[worker].signal("-STOP"),
             Action::Thaw(worker) => self.stations[worker].signal("-CONT"),
-            Action::Line(worker, line) => self.stations[worker].disturb(line),
+            Action::Line(worker, None, line) => self.stations[worker].disturb(None, line),
+            Action::Line(worker, Some(side), line) => {
+                if let Some(index) = self.holder(side, &["PING"]).await {
+                    let port = self.servers.all()[index].port();
+                    self.stations[worker].disturb(Some(port), line);
+                }
+            }
             Action::Operator(raid) => {
                 self.raids += 1;
                 let raid = others::raid(self.lists, raid, self.raids);
@@ -317,11 +276,9 @@ impl<'a> Round<'a> {
         self.servers.mend().await;
         for station in &mut self.stations {
             station.signal("-CONT");
-            for line in [Line::Accept, Line::Slow(0), Line::Late(0)] {
-                station.disturb(line);
+            for line in Line::END {
+                station.disturb(None, line);
             }
-            station.disturb(Line::CutAfterRequest(-1));
-            station.disturb(Line::CutAfterReply(-1));
             station.lift_ceiling().await;
             station.start();
         }
@@ -338,16 +295,22 @@ impl<'a> Round<'a> {
         })
         .await;
         for station in &mut self.stations {
-            if let Some(worker) = station.worker.take() {
-                worker.finish().await;
-            }
+            station.finish().await;
         }
+        // Else no fault of a line has reached anybody.
+        let mut used = self.stations.iter().map(Station::used);
+        let reached = used.any(|used| used.is_none_or(|lines| lines > 0));
+        assert!(reached, "no worker went through its proxies");
     }
 
-    async fn count(self, seen: usize, schedule: &Schedule) -> Outcome {
+    async fn count(self, schedule: &Schedule) -> Outcome {
+        let Lists { taken, pushed, .. } = self.lists;
         let mut found = Found {
+            pushed: numbers(&self.servers.list(pushed).await),
             dates: Some(self.first_date..=jiff::Timestamp::now().as_second()),
-            taken_twice: schedule.place == Place::Spread && schedule.raided(),
+            apart: schedule.place == Place::Spread,
+            raided: schedule.raided(),
+            undone: schedule.may_undo(),
             ..Found::default()
         };
         let lists = [
@@ -356,15 +319,9 @@ impl<'a> Round<'a> {
             (List::Dead, self.lists.dead),
             (List::Consumed, self.lists.consumed),
         ];
-        let mut came_back = seen;
         for (list, name) in lists {
-            let messages = self.servers.list(name).await;
-            if list == List::Consumed {
-                came_back = seen.saturating_sub(messages.len());
-            }
-            found.lists.push((list, messages));
+            found.lists.push((list, self.servers.list(name).await));
         }
-        let taken = self.lists.taken;
         let holder = self.servers.at(taken).await;
         let taken: Vec<String> = holder.command(&["KEYS", &format!("{taken}*")]).await;
         for list in taken {
@@ -372,18 +329,18 @@ impl<'a> Round<'a> {
                 .lists
                 .push((List::Taken, self.servers.list(&list).await));
         }
-        let ledger = self.ledger.lock().expect("not poisoned");
+        let verdict = self.ledger.lock().expect("not poisoned").judge(&found);
         let mut counts = String::new();
         for (list, messages) in &found.lists {
             let _ = write!(counts, " {list:?} {}", messages.len());
         }
         let _ = write!(
             counts,
-            "; {} moved among faults, {came_back} consumed twice",
-            self.moved_meanwhile
+            "; {} moved among faults, {} consumed twice, {} once too often as allowed",
+            self.moved_meanwhile, verdict.came_back, verdict.allowed
         );
         Outcome {
-            verdict: ledger.judge(&found),
+            verdict,
             events: self.events,
             counts,
         }
@@ -396,89 +353,17 @@ fn command(words: &[&str]) -> redis::Cmd {
     command
 }
 
-/// Producers and the consumer, who returns how many messages it has seen.
+/// Producers and the consumer.
 struct Others {
-    tasks: JoinSet<usize>,
+    tasks: JoinSet<()>,
     stop: Arc<AtomicBool>,
 }
 
 impl Others {
-    async fn end(mut self) -> usize {
+    async fn end(mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        let mut seen = 0;
         while let Some(ended) = self.tasks.join_next().await {
-            seen += ended.expect("it does not panic");
-        }
-        seen
-    }
-}
-
-impl Station {
-    /// Starts a worker, unless one is there.
-    fn start(&mut self) {
-        if self.worker.is_some() {
-            return;
-        }
-        let Pace { batch, pause, .. } = self.pace;
-        self.worker = Some(if self.way == Way::Daemon {
-            let variables = self.variables.iter();
-            let variables: Vec<(&str, &str)> = variables
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
-            Worker::Daemon(Daemon::start_alone(&variables))
-        } else {
-            let stop = Arc::new(AtomicBool::new(false));
-            let mut tasks = JoinSet::new();
-            let access = self.access.clone();
-            tasks.spawn(wrong::drain(self.way, access, batch, pause, stop.clone()));
-            Worker::Task(tasks, stop)
-        });
-    }
-
-    /// From now on nobody takes work from the target, so that it must be allowed to fill.
-    async fn lift_ceiling(&mut self) {
-        let limited = self.variables.iter().any(|(name, _)| *name == CEILING);
-        if limited && let Some(worker) = self.worker.take() {
-            worker.finish().await;
-        }
-        self.variables.retain(|(name, _)| *name != CEILING);
-    }
-
-    fn signal(&self, name: &str) {
-        if let Some(Worker::Daemon(daemon)) = &self.worker {
-            daemon.signal(name);
-        }
-    }
-
-    fn disturb(&self, line: Line) {
-        match line {
-            Line::CutAfterRequest(bytes) => self.proxy.cut_after_request_bytes(bytes),
-            Line::CutAfterReply(bytes) => self.proxy.cut_after_reply_bytes(bytes),
-            Line::BlackHole => self.proxy.black_hole_existing(),
-            Line::Refuse => self.proxy.refuse(),
-            Line::Accept => self.proxy.accept(),
-            Line::Slow(rate) => self.proxy.limit_bytes_per_second(rate),
-            Line::Late(millis) => self.proxy.hold_back(Duration::from_millis(millis)),
-        }
-    }
-}
-
-impl Worker {
-    /// Ends it in order: no fault must fall into the count itself.
-    async fn finish(self) {
-        match self {
-            Self::Daemon(mut daemon) => {
-                assert!(daemon.is_running(), "no fault ends the daemon");
-                daemon.signal("-TERM");
-                let status = daemon.ended().await;
-                assert!(status.success(), "{status}");
-            }
-            Self::Task(mut tasks, stop) => {
-                stop.store(true, Ordering::SeqCst);
-                while let Some(ended) = tasks.join_next().await {
-                    ended.expect("it does not panic");
-                }
-            }
+            ended.expect("it does not panic");
         }
     }
 }

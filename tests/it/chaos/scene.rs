@@ -4,10 +4,10 @@ use std::sync::Mutex;
 
 use redis::Value;
 
-use super::ledger::{Found, Ledger, List, Verdict};
+use super::ledger::{Found, Ledger, List, Verdict, numbers};
 use super::letters::Letter;
 use super::others;
-use super::place::Place;
+use super::place::{Lists, Place};
 use super::schedule::Raid;
 use crate::support::{DEAD, Daemon, Held, Onward, Redis, SOURCE, Stepper, Stop, TARGET, until};
 use Onward::Pass;
@@ -98,8 +98,11 @@ impl Scene {
             self.redis.len(SOURCE).await == 0
         })
         .await;
-        let mut found = Found::default();
-        let taken = Place::One.lists().taken;
+        let Lists { taken, pushed, .. } = Place::One.lists();
+        let mut found = Found {
+            pushed: numbers(&self.redis.texts(pushed).await),
+            ..Found::default()
+        };
         let lists = [
             (List::Target, TARGET),
             (List::Dead, DEAD),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::lines::Line;
 use super::place::Place;
 use crate::support::First;
 
@@ -43,7 +44,8 @@ pub enum Action {
     /// SIGSTOP and SIGCONT.
     Freeze(usize),
     Thaw(usize),
-    Line(usize, Line),
+    /// A worker's line to the server of a list, or all of its lines.
+    Line(usize, Option<Side>, Line),
     Operator(Raid),
     /// Waits until all servers are there and in agreement, as a careful operator does before the
     /// next change: a cluster with one replica each is not made for two faults at once.
@@ -80,21 +82,6 @@ pub enum Side {
     Source,
     Target,
     Dead,
-}
-
-/// What becomes of a worker's line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    CutAfterRequest(i64),
-    CutAfterReply(i64),
-    BlackHole,
-    Refuse,
-    Accept,
-    /// Bytes a second; 0 ends it.
-    Slow(usize),
-    /// Milliseconds that everything is held back for; 0 ends it. What a worker has sent arrives
-    /// even if the worker is gone by then.
-    Late(u64),
 }
 
 /// What an operator does to the source.
@@ -166,6 +153,19 @@ impl Schedule {
         actions.any(|(_, action)| matches!(action, Action::Operator(_)))
     }
 
+    /// Whether a server may be replaced by another one that lacks what it has done last.
+    pub fn may_undo(&self) -> bool {
+        let mut actions = self.actions.iter();
+        actions.any(|(_, action)| match action {
+            Action::KillRedis(_) | Action::StopRedis(_) | Action::FreezeRedis(_) => {
+                self.place != Place::One
+            }
+            // In a cluster the replica waits until it has everything.
+            Action::FailOver(_) => self.place == Place::Sentinel,
+            _ => false,
+        })
+    }
+
     fn disturb_one(&mut self, rng: &mut Rng, length: u64) {
         let mut at = 150;
         while at < length {
@@ -176,10 +176,6 @@ impl Schedule {
 
     /// Faults of several servers, one at a time, and between them those of the workers and lines.
     fn disturb_several(&mut self, rng: &mut Rng, length: u64) {
-        for worker in &mut self.workers {
-            // The nodes themselves say where to connect to.
-            worker.proxied = false;
-        }
         self.waiting = rng.bool();
         // A batch takes longer here.
         self.backlog /= 4;
@@ -268,14 +264,21 @@ impl Schedule {
     fn draw_other(&mut self, rng: &mut Rng, at: u64, raids: bool) {
         let worker = rng.usize(0..self.workers.len());
         let side = side(rng);
-        match rng.u32(0..100) {
+        match rng.u32(0..150) {
+            100.. if self.workers[worker].proxied => {
+                // What ends a fault ends it everywhere.
+                let mut to = rng.bool().then_some(side);
+                for (after, line) in Line::draw(rng) {
+                    self.add(at + after, Action::Line(worker, to.take(), line));
+                }
+            }
             30..36 => {
                 self.add(at, Action::Freeze(worker));
                 let still = 5 << rng.u32(0..9);
                 self.add(at + still, Action::Thaw(worker));
             }
             36..66 if raids => self.add(at, Action::Operator(raid(rng))),
-            0..66 => {
+            0..66 | 100.. => {
                 self.add(at, Action::Kill(worker));
                 self.add(at + rng.u64(0..60), Action::Start(worker));
             }
@@ -289,7 +292,7 @@ impl Schedule {
                 self.add(at, Action::Pause(side, 5 << rng.u32(0..8), what));
             }
             86..93 => self.add(at, Action::KillClients(side)),
-            _ => {
+            93..100 => {
                 let apart: &[[&str; 2]] = match self.place {
                     Place::Spread => &RIGHTS_APART,
                     _ => &[],
@@ -321,26 +324,8 @@ impl Schedule {
                 add(5 << rng.u32(0..9), Action::Thaw(worker));
             }
             29..58 if self.workers[worker].proxied => {
-                let mut line = |after, line| add(after, Action::Line(worker, line));
-                // Mostly within a batch, and now and then within a giant.
-                let bytes = 1 << rng.u32(1..20);
-                let bytes = rng.i64(0..bytes);
-                match rng.u32(0..10) {
-                    0..3 => line(0, Line::CutAfterRequest(bytes)),
-                    3..6 => line(0, Line::CutAfterReply(bytes)),
-                    6 => line(0, Line::BlackHole),
-                    7 => {
-                        line(0, Line::Refuse);
-                        line(rng.u64(10..300), Line::Accept);
-                    }
-                    8 => {
-                        line(0, Line::Slow(rng.usize(5_000..500_000)));
-                        line(rng.u64(50..600), Line::Slow(0));
-                    }
-                    _ => {
-                        line(0, Line::Late(1 << rng.u32(0..11)));
-                        line(rng.u64(50..600), Line::Late(0));
-                    }
+                for (after, line) in Line::draw(rng) {
+                    add(after, Action::Line(worker, None, line));
                 }
             }
             29..72 => add(0, Action::Operator(raid(rng))),

@@ -11,9 +11,9 @@ use mutt_remediation::dlq::{Disposition, Entry, Transfer};
 use mutt_remediation::drain::classify::Rules;
 use mutt_remediation::drain::plan::plan;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 
-use super::place::{Access, Directory};
+use super::access::{Access, Directory};
 use crate::support::{DEAD, SOURCE, TARGET};
 
 mod apart;
@@ -53,8 +53,8 @@ pub enum Way {
 pub async fn drain(way: Way, access: Access, batch: usize, pause: Duration, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let _ = match access.directory {
-            Directory::One(port) => session(way, port, batch, pause, &stop).await,
-            _ => apart::session(way, &access, batch, pause, &stop).await,
+            Directory::Cluster(_) => apart::session(way, &access, batch, pause, &stop).await,
+            _ => session(way, &access, batch, pause, &stop).await,
         };
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -62,12 +62,12 @@ pub async fn drain(way: Way, access: Access, batch: usize, pause: Duration, stop
 
 async fn session(
     way: Way,
-    port: u16,
+    access: &Access,
     batch: usize,
     pause: Duration,
     stop: &AtomicBool,
 ) -> RedisResult<()> {
-    let mut line = connect(port).await?;
+    let mut line = connect(access).await?;
     let settle: String = redis::cmd("SCRIPT")
         .arg("LOAD")
         .arg(SETTLE)
@@ -76,20 +76,17 @@ async fn session(
     while !stop.load(Ordering::SeqCst) {
         let transfers = read(way, &mut line, batch).await?;
         if !transfers.is_empty() {
-            commit(way, &mut line, port, &transfers, &settle).await?;
+            commit(way, &mut line, access, &transfers, &settle).await?;
         }
         tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
     }
     Ok(())
 }
 
-async fn connect(port: u16) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(Duration::from_millis(500)))
-        .set_response_timeout(Some(Duration::from_millis(500)));
-    Client::open(format!("redis://127.0.0.1:{port}"))?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
+async fn connect(access: &Access) -> RedisResult<MultiplexedConnection> {
+    let patience = Duration::from_millis(500);
+    let (_, line) = access.connect(access.first(), patience).await?;
+    Ok(line)
 }
 
 /// Reads, or takes, the oldest messages, and plans for each.
@@ -129,7 +126,7 @@ fn planned(messages: Vec<Vec<u8>>) -> Vec<Transfer> {
 async fn commit(
     way: Way,
     line: &mut MultiplexedConnection,
-    port: u16,
+    access: &Access,
     transfers: &[Transfer],
     settle: &str,
 ) -> RedisResult<()> {
@@ -172,7 +169,7 @@ async fn commit(
     while way == Way::BlindRetry && answer.as_ref().is_err_and(|error| error.code().is_none()) {
         // This is the mistake: the first attempt may have run.
         tokio::time::sleep(Duration::from_millis(10)).await;
-        answer = match connect(port).await {
+        answer = match connect(access).await {
             Ok(mut line) => steps.query_async(&mut line).await,
             Err(error) => Err(error),
         };

@@ -29,7 +29,7 @@ async fn cut_off(cluster: &Cluster, list: &str) -> usize {
     replica
 }
 
-async fn memory(cluster: &Cluster, list: &str, bytes: &str) {
+pub(super) async fn memory(cluster: &Cluster, list: &str, bytes: &str) {
     let node = cluster.at(list).await;
     let words = ["CONFIG", "SET", "maxmemory", bytes];
     node.command::<()>(&words).await;

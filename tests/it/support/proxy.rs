@@ -1,4 +1,7 @@
 //! A TCP proxy that can cut connections after so many bytes, or swallow what passes.
+//!
+//! Before a node of a cluster or a sentinel it can have whoever asks the way led to other proxies,
+//! so that one client goes through proxies and nobody else does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +37,11 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn before(port: u16) -> Self {
+        Self::leading(port, &[]).await
+    }
+
+    /// Whoever learns the first port of one of these pairs from this server, learns the second.
+    pub async fn leading(port: u16, elsewhere: &[(u16, u16)]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port");
@@ -42,7 +50,8 @@ impl Proxy {
         faults.to_server.store(-1, Ordering::SeqCst);
         faults.to_client.store(-1, Ordering::SeqCst);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, port, faults.clone()));
+        let elsewhere = elsewhere.into();
+        tasks.spawn(accept(listener, port, faults.clone(), elsewhere));
         Self {
             address,
             faults,
@@ -98,7 +107,12 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, port: u16, faults: Arc<Faults>) {
+async fn accept(
+    listener: TcpListener,
+    port: u16,
+    faults: Arc<Faults>,
+    elsewhere: Arc<[(u16, u16)]>,
+) {
     let mut tasks = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let number = faults.connections.fetch_add(1, Ordering::SeqCst) + 1;
@@ -107,68 +121,108 @@ async fn accept(listener: TcpListener, port: u16, faults: Arc<Faults>) {
         };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let there = pump(from_client, to_server, faults.clone(), number, |faults| {
-            &faults.to_server
-        });
-        let back = pump(from_server, to_client, faults.clone(), number, |faults| {
-            &faults.to_client
-        });
         let faults = faults.clone();
+        let elsewhere = elsewhere.clone();
         tasks.spawn(async move {
+            let there = Pump {
+                faults: &faults,
+                number,
+                budget: &faults.to_server,
+                elsewhere: &[],
+            };
+            let back = Pump {
+                budget: &faults.to_client,
+                elsewhere: &elsewhere,
+                ..there
+            };
             let mut refusing = faults.refusing.subscribe();
             tokio::select! {
-                () = there => {}
-                () = back => {}
+                () = there.run(from_client, to_server) => {}
+                () = back.run(from_server, to_client) => {}
                 _ = refusing.wait_for(|refusing| *refusing) => {}
             }
         });
     }
 }
 
-async fn pump(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
-    faults: Arc<Faults>,
+/// One direction of a connection.
+struct Pump<'a> {
+    faults: &'a Faults,
+    /// Of the connection.
     number: usize,
-    budget: impl Fn(&Faults) -> &AtomicI64,
-) {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
-        if number < faults.black_hole_before.load(Ordering::SeqCst) {
-            continue;
-        }
-        let rate = faults.rate.load(Ordering::SeqCst);
-        // What a slow line would take for these bytes.
-        if let Some(micros) = (count * 1_000_000).checked_div(rate) {
-            let period = Duration::from_micros(u64::try_from(micros).expect("small"));
-            interval_at(
-                Instant::now() + period,
-                period.max(Duration::from_micros(1)),
-            )
-            .tick()
-            .await;
-        }
-        let late = faults.late.load(Ordering::SeqCst);
-        if late > 0 {
-            tokio::time::sleep(Duration::from_millis(late)).await;
-        }
-        let mut allowed = count;
-        let left = budget(&faults).load(Ordering::SeqCst);
-        if left >= 0 {
-            allowed = count.min(usize::try_from(left).expect("not negative"));
-            // The limit holds once: what reconnects afterwards is let through.
-            let after = if allowed < count {
-                -1
-            } else {
-                left - i64::try_from(allowed).expect("small")
+    budget: &'a AtomicI64,
+    elsewhere: &'a [(u16, u16)],
+}
+
+impl Pump<'_> {
+    async fn run(&self, mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+        let faults = self.faults;
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let Ok(count @ 1..) = from.read(&mut buffer).await else {
+                return;
             };
-            budget(&faults).store(after, Ordering::SeqCst);
-        }
-        if to.write_all(&buffer[..allowed]).await.is_err() || allowed < count {
-            return;
+            if self.number < faults.black_hole_before.load(Ordering::SeqCst) {
+                continue;
+            }
+            for (port, other) in self.elsewhere {
+                lead(&mut buffer[..count], *port, *other);
+            }
+            let rate = faults.rate.load(Ordering::SeqCst);
+            // What a slow line would take for these bytes.
+            if let Some(micros) = (count * 1_000_000).checked_div(rate) {
+                let period = Duration::from_micros(u64::try_from(micros).expect("small"));
+                interval_at(
+                    Instant::now() + period,
+                    period.max(Duration::from_micros(1)),
+                )
+                .tick()
+                .await;
+            }
+            let late = faults.late.load(Ordering::SeqCst);
+            if late > 0 {
+                tokio::time::sleep(Duration::from_millis(late)).await;
+            }
+            let mut allowed = count;
+            let left = self.budget.load(Ordering::SeqCst);
+            if left >= 0 {
+                allowed = count.min(usize::try_from(left).expect("not negative"));
+                // The limit holds once: what reconnects afterwards is let through.
+                let after = if allowed < count {
+                    -1
+                } else {
+                    left - i64::try_from(allowed).expect("small")
+                };
+                self.budget.store(after, Ordering::SeqCst);
+            }
+            if to.write_all(&buffer[..allowed]).await.is_err() || allowed < count {
+                return;
+            }
         }
     }
+}
+
+/// Puts another port wherever this one stands alone, as a number or as a text. An answer that comes
+/// in two reads may keep one, whose line goes past the proxies then.
+fn lead(answer: &mut [u8], port: u16, other: u16) {
+    for before in [":", "\n"] {
+        let [port, other] = [port, other].map(|port| format!("{before}{port}\r").into_bytes());
+        assert_eq!(port.len(), other.len(), "ports that a system chooses");
+        let mut at = 0;
+        while let Some(found) = answer[at..]
+            .windows(port.len())
+            .position(|part| part == port)
+        {
+            at += found;
+            answer[at..at + other.len()].copy_from_slice(&other);
+        }
+    }
+}
+
+#[test]
+fn only_a_whole_port_is_led_elsewhere() {
+    let mut answer = *b"*2\r\n:40001\r\n$5\r\n40001\r\n$6\r\n140001\r\n:400012\r\n";
+    lead(&mut answer, 40_001, 50_002);
+    let led = b"*2\r\n:50002\r\n$5\r\n50002\r\n$6\r\n140001\r\n:400012\r\n";
+    assert_eq!(answer, *led);
 }

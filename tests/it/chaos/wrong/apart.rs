@@ -9,8 +9,9 @@ use mutt_remediation::link::cluster::beside;
 use redis::{Cmd, RedisResult};
 use serde::{Deserialize, Serialize};
 
+use super::super::access::Access;
 use super::super::others::{Line, script};
-use super::super::place::{Access, Lists};
+use super::super::place::Lists;
 use super::{Way, planned};
 
 const BEGIN: &str = include_str!("../../../../src/dlq/spread/begin.lua");
