@@ -335,13 +335,9 @@ impl Queue {
         let Some(trail) = &self.trail else {
             return vec![];
         };
-        let counts = [
-            ("finished", "true".to_owned()),
-            ("replayed", record.count(To::Target).to_string()),
-            ("dead", record.count(To::Third).to_string()),
-        ];
-        let counts = counts.map(|(name, value)| (name.to_owned(), value));
-        let about = trail.about.iter().cloned();
+        let finished = ("finished".to_owned(), "true".to_owned());
+        let counts = audit::counts(record.flags.chars().filter_map(disposition));
+        let about = trail.about.iter().cloned().chain([finished]);
         audit::arguments(&[audit::entry(trail.kind, about.chain(counts))])
     }
 
