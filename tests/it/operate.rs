@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::redis::{DEAD, SOURCE, TARGET};
 use crate::support::{Redis, wait};
 
+mod acts;
 mod daemon;
 mod faults;
 mod places;
