@@ -11,6 +11,7 @@ use mutt_remediation::drain::plan::{Plan, plan};
 use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 
 mod apart;
+mod operate;
 mod points;
 
 use crate::connection::allow_setinfo;

@@ -18,6 +18,7 @@ use crate::support::{Redis, wait};
 
 mod acts;
 mod daemon;
+mod edges;
 mod faults;
 mod places;
 mod retain;
