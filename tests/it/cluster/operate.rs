@@ -161,3 +161,29 @@ async fn what_is_evicted_goes_to_a_list_beside_the_dead_list() {
     assert_eq!(ids(&cluster, DEAD).await, (230..250).collect::<Vec<_>>());
     assert_eq!(ids(&cluster, &attic).await, (0..230).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_batch_that_was_begun_is_trimmed_although_an_operator_has_made_room_there() {
+    let cluster = Cluster::start().await;
+    let all = letters(2_500);
+    cluster.push(SOURCE, &all).await;
+    let operator = operator(&cluster);
+    let mut drain = super::queue(&cluster);
+    let (_, plan) = super::planned(&mut drain, 4).await;
+    trimming(&cluster, "-ltrim").await;
+    let begun = drain.commit(&plan.transfers).await;
+    begun.expect_err("it cannot trim");
+    trimming(&cluster, "+ltrim").await;
+    // An operator who has seen nothing begun brings two messages to the old end just now, and the
+    // two oldest lie where these were.
+    let meant = [1_800, 2_200].map(|at: usize| (at as u64, digest(all[at].as_bytes())));
+    let brought = operator
+        .store()
+        .bring(SOURCE, std::iter::once(meant.to_vec()))
+        .await;
+    assert!(brought.expect("an answer"));
+
+    super::queue(&cluster).finish().await.expect("finished");
+    assert_eq!(ids(&cluster, TARGET).await, [0, 1, 2, 3]);
+    assert_eq!(ids(&cluster, SOURCE).await, (4..2_500).collect::<Vec<_>>());
+}
