@@ -190,6 +190,10 @@ impl Operator {
             lines.len() as u64 >= limit || bytes >= EXPORT_BYTES
         };
         let walked = self.walk(queue, filter, page, view).await?;
+        if !walked.steady {
+            let why = "others have changed the queue so much that nobody knows where the last page ended: export it again";
+            return Err(Error::Conflict(why.into()));
+        }
         Ok(ExportPage {
             lines,
             next: walked.next,

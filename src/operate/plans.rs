@@ -1,6 +1,6 @@
 //! Plans: what an action would do, counted before anything moves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::judge::{Task, Verdict, judge};
 use super::letter::Letter;
 use super::queues::{Queue, Role};
-use super::runs::way::{MARKS, Mark};
+use super::runs::way::{Mark, Marks};
 use super::scan::Scan;
 use super::store::{End, milliseconds};
 use super::wire::{Action, Filter, PlanRequest, PlanView, Who};
@@ -34,7 +34,7 @@ pub(super) struct Plan {
     pub(super) wanted: u64,
     /// Messages that a run is to look at.
     pub(super) to_scan: u64,
-    /// The youngest of them, the youngest first.
+    /// The youngest of them, and some older ones.
     pub(super) marks: Vec<Mark>,
     pub(super) by: String,
 }
@@ -66,7 +66,7 @@ impl Operator {
         let began = Instant::now();
         let second = now();
         let mut scan = Scan::new(&self.store, &queue.lists.source, End::Oldest, 0);
-        let mut youngest: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut marks = Marks::default();
         let mut view = PlanView {
             token: String::new(),
             expires_at: second + GOOD_FOR.as_secs().cast_signed(),
@@ -122,11 +122,7 @@ impl Operator {
                 view.matched += 1;
             }
             let seen = usize::try_from(view.scanned - before).unwrap_or(usize::MAX);
-            for entry in step.entries.into_iter().take(seen).rev().take(MARKS).rev() {
-                youngest.push_back(entry);
-            }
-            let older = youngest.len().saturating_sub(MARKS);
-            youngest.drain(..older);
+            marks.saw(step.entries.into_iter().take(seen));
         }
         view.complete |= view.would_move == limit || view.scanned == view.depth;
         let id = random();
@@ -136,7 +132,7 @@ impl Operator {
             force: request.force,
             wanted: view.would_move,
             to_scan: view.scanned,
-            marks: youngest.iter().rev().map(|entry| Mark::of(entry)).collect(),
+            marks: marks.all(),
             by: who.name.clone(),
         };
         let key = queue.keys.plan(&id);

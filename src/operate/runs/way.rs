@@ -1,13 +1,18 @@
 //! How far a run has come in its list, and how far it goes. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::audit::digest;
 
 /// By so many of its youngest messages the end of a plan is known again.
-pub(in crate::operate) const MARKS: usize = 16;
+pub(super) const MARKS: usize = 16;
+
+/// Should these be gone, its end is taken to be at the last of some older ones: each of so many, and
+/// so many of them.
+const EACH: u64 = 64;
+const OLDER: usize = 48;
 
 /// A message by which the end of a plan is known again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +24,7 @@ pub(in crate::operate) struct Mark {
 
 impl Mark {
     /// The mark of a message.
-    pub(in crate::operate) fn of(bytes: &[u8]) -> Self {
+    fn of(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.len() as u64,
             digest: digest(bytes),
@@ -27,10 +32,42 @@ impl Mark {
     }
 }
 
+/// Collects the marks of a plan while it looks at messages, the oldest first.
+#[derive(Debug, Default)]
+pub(in crate::operate) struct Marks {
+    seen: u64,
+    youngest: VecDeque<Vec<u8>>,
+    older: VecDeque<Mark>,
+}
+
+impl Marks {
+    /// It has looked at these.
+    pub(in crate::operate) fn saw(&mut self, entries: impl Iterator<Item = Vec<u8>>) {
+        for entry in entries {
+            self.seen += 1;
+            if self.seen.is_multiple_of(EACH) {
+                self.older.push_back(Mark::of(&entry));
+            }
+            self.youngest.push_back(entry);
+            if self.youngest.len() > MARKS {
+                self.youngest.pop_front();
+            }
+        }
+        let too_many = self.older.len().saturating_sub(OLDER);
+        self.older.drain(..too_many);
+    }
+
+    /// The marks.
+    pub(in crate::operate) fn all(self) -> Vec<Mark> {
+        let youngest = self.youngest.iter().map(|entry| Mark::of(entry));
+        youngest.chain(self.older).collect()
+    }
+}
+
 /// How far a run has come. Places are counted from the oldest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Way {
-    /// The youngest messages that the plan has looked at, the youngest first.
+    /// The youngest messages that the plan has looked at, and some older ones.
     marks: Vec<Mark>,
     /// The place behind the last message that the plan has looked at.
     pub(super) bound: u64,
@@ -79,8 +116,9 @@ impl Way {
         )
     }
 
-    /// Where the plan ends, as these entries from this place on tell, if they do. Of identical
-    /// messages the youngest counts: rather one too many than one too few.
+    /// The place behind the youngest of these entries that the plan is known by, if there is one; the
+    /// first lies at `at`. Where it is the youngest in the list, what the plan has looked at behind it
+    /// is gone.
     pub(super) fn end_among(&self, entries: &[Vec<u8>], at: u64) -> Option<u64> {
         for (index, bytes) in entries.iter().enumerate().rev() {
             let size = bytes.len() as u64;
@@ -88,8 +126,8 @@ impl Way {
                 continue;
             }
             let mark = Mark::of(bytes);
-            if let Some(behind) = self.marks.iter().position(|known| *known == mark) {
-                return Some(at + (index + 1 + behind) as u64);
+            if self.marks.contains(&mark) {
+                return Some(at + index as u64 + 1);
             }
         }
         None
@@ -104,24 +142,33 @@ mod tests {
         texts.iter().map(|text| text.as_bytes().to_vec()).collect()
     }
 
-    fn way(youngest: &[&str], bound: u64) -> Way {
-        Way::of(
-            youngest
-                .iter()
-                .map(|text| Mark::of(text.as_bytes()))
-                .collect(),
-            bound,
-        )
+    fn way(seen: &[&str], bound: u64) -> Way {
+        let mut marks = Marks::default();
+        marks.saw(entries(seen).into_iter());
+        Way::of(marks.all(), bound)
     }
 
     #[test]
     fn the_end_of_a_plan_is_known_by_its_youngest_messages() {
-        let way = way(&["d", "c", "b"], 4);
+        let way = way(&["b", "c", "d"], 4);
         let end = |texts: &[&str]| way.end_among(&entries(texts), 10);
         assert_eq!(end(&["a", "b", "c", "d", "e", "f"]), Some(14));
-        assert_eq!(end(&["a", "b", "e"]), Some(14), "two may be behind it");
+        assert_eq!(end(&["a", "b", "e"]), Some(12), "the others are gone");
         assert_eq!(end(&["d", "d", "e"]), Some(12), "the youngest copy");
         assert_eq!(end(&["e", "f"]), None);
+    }
+
+    #[test]
+    fn a_plan_has_few_marks_however_long_it_is() {
+        let mut marks = Marks::default();
+        let numbered = |numbers: std::ops::Range<u32>| numbers.map(|i| i.to_string().into_bytes());
+        marks.saw(numbered(0..60_000));
+        marks.saw(numbered(60_000..100_000));
+        let marks = marks.all();
+        assert_eq!(marks.len(), MARKS + OLDER);
+        for number in ["99999", "99984", "99967"] {
+            assert!(marks.contains(&Mark::of(number.as_bytes())), "{number}");
+        }
     }
 
     #[test]
