@@ -150,19 +150,10 @@ impl Trail {
     /// What is to be written of a batch: its counts, and each message that is told of.
     #[must_use]
     pub fn entries(&self, transfers: &[Transfer]) -> Vec<Entry> {
-        let count = |disposition: fn(&Disposition) -> bool| {
-            let same = |transfer: &&Transfer| disposition(&transfer.disposition);
-            transfers.iter().filter(same).count()
-        };
-        let counts = [
-            ("replayed", count(|d| *d == Disposition::Replay)),
-            ("dead", count(|d| matches!(d, Disposition::Dead(_)))),
-            ("restored", count(|d| *d == Disposition::Restore)),
-            ("purged", count(|d| *d == Disposition::Purge)),
-        ];
         let mut first = entry(self.kind, self.about.clone());
-        let counted = counts.into_iter().filter(|(_, count)| *count > 0);
-        first.extend(counted.map(|(name, count)| (name.to_owned(), count.to_string())));
+        first.extend(counts(
+            transfers.iter().map(|transfer| transfer.disposition),
+        ));
         let told: Vec<&Transfer> = transfers
             .iter()
             .filter(|transfer| self.each || matches!(transfer.disposition, Disposition::Dead(_)))
@@ -196,6 +187,27 @@ impl Trail {
             correlation_id: envelope.and_then(|envelope| envelope.correlation_id()),
         }
     }
+}
+
+/// What an entry says of how many messages went where.
+pub(crate) fn counts(all: impl Iterator<Item = Disposition>) -> Entry {
+    let names = ["replayed", "dead", "restored", "purged"];
+    let mut counts = [0_u64; 4];
+    for disposition in all {
+        counts[match disposition {
+            Disposition::Replay => 0,
+            Disposition::Dead(_) => 1,
+            Disposition::Restore => 2,
+            Disposition::Purge => 3,
+        }] += 1;
+    }
+    let counted = names
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0);
+    counted
+        .map(|(name, count)| (name.to_owned(), count.to_string()))
+        .collect()
 }
 
 /// What an entry tells of one message.

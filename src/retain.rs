@@ -7,17 +7,18 @@
 pub mod archive;
 pub mod due;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::digest;
 use crate::dlq::redis::Lists;
-use crate::dlq::{Disposition, Edit, Entry, Transfer};
+use crate::dlq::{self, Disposition, Edit, Entry, Transfer};
 use crate::metrics::RetainMetrics;
 use crate::operate::mover::{self, Chosen, Moved, Mover};
 use crate::operate::queues::Queue;
-use crate::operate::store::End;
 use crate::operate::{Error, Operator};
 use archive::Archive;
 use due::{Due, Limits, due};
@@ -27,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Messages that go at once.
 const BATCH: u64 = 100;
+
+/// Bytes of a message whose age is shown, at most, where nothing is evicted.
+const SHOWN: u64 = 64 * 1024;
 
 /// Pause between two batches, so that others get their turn.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -40,6 +44,35 @@ pub struct RetainConfig {
     pub archive: Option<Archive>,
 }
 
+/// The oldest messages of each dead list that lie in the archive already: while they cannot be
+/// evicted, they are not written there again and again.
+#[derive(Debug, Default)]
+struct Archived(BTreeMap<String, Vec<String>>);
+
+impl Archived {
+    /// How many of the oldest messages need not be written.
+    fn fresh(&self, list: &str, oldest: &[Vec<u8>]) -> usize {
+        let known = self.0.get(list).map_or(&[][..], Vec::as_slice);
+        let pairs = known.iter().zip(oldest);
+        pairs
+            .take_while(|(known, bytes)| **known == digest(bytes))
+            .count()
+    }
+
+    /// All of these lie there.
+    fn written(&mut self, list: &str, oldest: &[Vec<u8>]) {
+        let digests = oldest.iter().map(|bytes| digest(bytes)).collect();
+        self.0.insert(list.to_owned(), digests);
+    }
+
+    /// So many of the oldest are gone.
+    fn evicted(&mut self, list: &str, count: usize) {
+        if let Some(known) = self.0.get_mut(list) {
+            known.drain(..count.min(known.len()));
+        }
+    }
+}
+
 /// Looks after the dead lists of an operator until cancelled.
 pub async fn run(
     config: RetainConfig,
@@ -48,9 +81,11 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let mut failing = false;
+    let mut archived = Archived::default();
     while !cancel.is_cancelled() {
         for queue in operator.dead_lists() {
-            match care(&config, &operator, queue, &metrics, &cancel).await {
+            let cared = care(&config, &operator, queue, &mut archived, &metrics, &cancel);
+            match cared.await {
                 Ok(()) => failing = false,
                 Err(error) => {
                     metrics.failed();
@@ -76,21 +111,36 @@ async fn care(
     config: &RetainConfig,
     operator: &Operator,
     queue: &Queue,
+    archived: &mut Archived,
     metrics: &RetainMetrics,
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let store = operator.store();
     let mut evicted = 0;
     while !cancel.is_cancelled() {
-        let tail = store.stretch(&queue.lists.source, End::Oldest, 0, BATCH);
-        let tail = tail.await?;
+        let tail = if config.limits == Limits::default() {
+            // Only its age is shown.
+            let most = dlq::redis::Limits {
+                entries: 1,
+                bytes: SHOWN,
+            };
+            store.oldest(&queue.lists.source, most, false).await?
+        } else {
+            let most = dlq::redis::Limits {
+                entries: BATCH,
+                bytes: mover::BYTES,
+            };
+            store.oldest(&queue.lists.source, most, true).await?
+        };
         let now = jiff::Timestamp::now().as_second();
         let ages = due::ages(&tail.entries, &queue.source.fields, now);
-        metrics.oldest(&queue.name, ages.first().copied());
+        let oldest = ages.first().copied();
+        // One that is too large to be read tells nothing.
+        metrics.oldest(&queue.name, oldest.or((tail.depth > 0).then_some(None)));
         let Some(due) = due(&ages, tail.depth, &config.limits) else {
             break;
         };
-        let count = evict(config, operator, queue, &tail.entries, due).await?;
+        let count = evict(config, operator, queue, archived, &tail.entries, due).await?;
         metrics.evicted(&queue.name, due.why, count);
         evicted += count;
         tokio::select! {
@@ -114,6 +164,7 @@ async fn evict(
     config: &RetainConfig,
     operator: &Operator,
     queue: &Queue,
+    archived: &mut Archived,
     oldest: &[Vec<u8>],
     due: Due,
 ) -> Result<u64, Error> {
@@ -133,12 +184,26 @@ async fn evict(
     let mut mover = Mover::new(store, queue, trail.clone())?;
     let disposition = match &config.archive {
         Some(Archive::Directory(directory)) => {
-            archive::write(directory.clone(), &queue.lists.source, entries).await?;
+            let list = &queue.lists.source;
+            let fresh = archived.fresh(list, entries);
+            if fresh < entries.len() {
+                archive::write(directory.clone(), list, &entries[fresh..]).await?;
+            }
+            archived.written(list, entries);
+            Disposition::Purge
+        }
+        // A move of another kind would not see one in two steps that is under way, and take what has
+        // been pushed already. So it is copied, and then goes by the same move as everything else.
+        Some(Archive::List(list)) if mover.takes_two_steps() => {
+            let dead = &queue.lists.source;
+            let fresh = archived.fresh(dead, entries);
+            if fresh < entries.len() {
+                store.put(list, &entries[fresh..]).await?;
+            }
+            archived.written(dead, entries);
             Disposition::Purge
         }
         Some(Archive::List(list)) => {
-            // What an operator began in a cluster is ended first, for it is about the same messages.
-            mover.finish().await?;
             mover = Mover::new(store, &to_archive(queue, list), trail)?;
             Disposition::Restore
         }
@@ -154,7 +219,10 @@ async fn evict(
     });
     let chosen: Vec<Chosen> = chosen.collect();
     match mover.take(&chosen).await? {
-        Moved::All => Ok(chosen.len() as u64),
+        Moved::All => {
+            archived.evicted(&queue.lists.source, chosen.len());
+            Ok(chosen.len() as u64)
+        }
         // Others are at work there: the next look decides.
         Moved::Conflict => Ok(0),
     }

@@ -59,6 +59,12 @@ impl Stream {
         Some(range)
     }
 
+    /// Whether there are no older entries than those that were read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Takes what Redis answered.
     pub fn take(&mut self, range: Range) {
         self.ended = range.len() < PIECE;

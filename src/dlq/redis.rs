@@ -702,7 +702,7 @@ async fn hand_over(each: &mut impl FnMut(Vec<Entry>), entries: Vec<Entry>) {
     each(entries);
 }
 
-pub(super) fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
+pub(crate) fn peeked(answer: Vec<Value>) -> Result<Peeked, link::Error> {
     let mut values = answer.into_iter();
     let Some(Value::Int(depth)) = values.next() else {
         return Err(unexpected("peek"));
@@ -736,7 +736,7 @@ fn unexpected(script: &str) -> link::Error {
     )
 }
 
-static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+pub(crate) static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
 static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
 static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 /// Why it took the pushes back when the target would have become too deep.

@@ -1,17 +1,17 @@
 //! Acts on messages that are named one by one: replay, bury, restore, purge, edit; and imports.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::judge::{Task, Verdict, act, replaced};
-use super::look::line;
+use super::look::{check_digest, line};
 use super::mover::{Chosen, Moved, Mover};
 use super::plans::allowed;
 use super::queues::Queue;
 use super::wire::{
-    ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line,
+    ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line, Named,
     Original, Who,
 };
 use super::{Error, Operator, now};
@@ -25,6 +25,8 @@ const LINES: usize = 1_000;
 const LINE_BYTES: usize = 8 * 1024 * 1024;
 /// Tries of an act while others are at work on the queue.
 const TRIES: u32 = 5;
+/// Why a message that was named too shortly is left.
+const AMBIGUOUS: &str = "several messages have a digest that begins so";
 /// Bodies that are kept of edited messages, about.
 const ORIGINALS: u64 = 1_000;
 
@@ -50,6 +52,9 @@ impl Operator {
             let expected = format!("1 to {MOST} messages");
             return Err(Error::invalid("messages", &count.to_string(), expected));
         }
+        for named in &request.messages {
+            check_digest(&named.digest)?;
+        }
         let rules = self.rules(queue);
         let nothing = Filter::default();
         let task = Task {
@@ -69,24 +74,28 @@ impl Operator {
             depth_after: depth_before,
             summary: String::new(),
         };
-        // How often each is meant, and where it was seen.
-        let mut wanted: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
-        for named in &request.messages {
-            let (times, at) = wanted.entry(&named.digest).or_insert((0, named.at));
-            *times += 1;
-            *at = at.or(named.at);
-        }
         let mut mover = self.mover(queue, action.as_str(), who, &[])?;
-        for (digest, (times, at)) in wanted {
-            for _ in 0..times {
-                match self.take(queue, digest, at, &task, &mut mover).await? {
-                    Taken::Moved => outcome.moved += 1,
-                    Taken::Left(why) => *outcome.left.entry(why.into()).or_default() += 1,
-                    Taken::Missing => outcome.missing.push(digest.to_owned()),
+        for named in &request.messages {
+            let taken = self.take(queue, named, &task, &mut mover).await;
+            match taken {
+                Ok(Taken::Moved) => outcome.moved += 1,
+                Ok(Taken::Left(why)) => *outcome.left.entry(why.into()).or_default() += 1,
+                Ok(Taken::Missing) => outcome.missing.push(named.digest.clone()),
+                Err(error) if outcome.moved == 0 => return Err(error),
+                // What was moved before is worth telling; of the others nobody knows better.
+                Err(error) => {
+                    let told = outcome.missing.len() as u64 + outcome.left.values().sum::<u64>();
+                    let others = outcome.wanted - outcome.moved - told;
+                    outcome.left.insert(error.to_string(), others);
+                    break;
                 }
             }
         }
-        outcome.depth_after = self.store.depth(&queue.lists.source).await?;
+        outcome.depth_after = match self.store.depth(&queue.lists.source).await {
+            Ok(depth) => depth,
+            Err(error) if outcome.moved == 0 => return Err(error.into()),
+            Err(_) => depth_before.saturating_sub(outcome.moved),
+        };
         outcome.summary = summary(&outcome);
         if outcome.moved == 0 {
             // The steps that move write down what they do; nothing is worth a line as well.
@@ -107,14 +116,14 @@ impl Operator {
     async fn take(
         &self,
         queue: &Queue,
-        digest: &str,
-        at: Option<u64>,
+        named: &Named,
         task: &Task<'_>,
         mover: &mut Mover,
     ) -> Result<Taken, Error> {
         for _ in 0..TRIES {
-            let found = match self.find(queue, digest, at).await {
+            let found = match self.find(queue, &named.digest, named.at).await {
                 Err(Error::NotFound { .. }) => return Ok(Taken::Missing),
+                Err(Error::Conflict(_)) => return Ok(Taken::Left(AMBIGUOUS)),
                 found => found?,
             };
             let transfer = match act(&found.bytes, task, now()) {
@@ -177,6 +186,18 @@ impl Operator {
         } else {
             "moved 0 of 1: it was gone, or others were at work there".into()
         };
+        if !done {
+            let fields = [
+                ("act", "edit"),
+                ("queue", &queue.name),
+                ("who", &who.name),
+                ("from", &who.from),
+                ("original", &original),
+                ("outcome", &summary),
+                ("instance", &self.audit.instance),
+            ];
+            self.note(queue, &entry(Kind::Act, fields)).await?;
+        }
         Ok(EditOutcome {
             moved: done,
             digest: old,

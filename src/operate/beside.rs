@@ -310,36 +310,50 @@ impl Operator {
         }
     }
 
-    /// Messages that the audit says a run has moved.
-    pub(super) async fn moved_by(&self, queue: &Queue, run: &str) -> Result<u64, Error> {
-        let Some(stream) = &queue.keys.audit else {
-            return Ok(0);
+    /// Reads a piece of the audit, and adds what it says that a run has moved; true at its beginning.
+    pub(super) async fn count_on(&self, counting: &mut Counting, run: &str) -> Result<bool, Error> {
+        let Some(stream) = counting.reading.first_mut() else {
+            return Ok(true);
         };
-        let mut reading = vec![Stream::new(stream, None)];
-        let mut moved = 0;
-        loop {
-            if let Some(range) = reading[0].wants_more() {
-                let found = self.store.read(stream, &range).await?;
-                reading[0].take(found);
-            }
-            let Some(entry) = read::newest(&mut reading) else {
-                return Ok(moved);
-            };
+        if let Some(range) = stream.wants_more() {
+            let found = self.store.read(stream.key(), &range).await?;
+            stream.take(found);
+        }
+        while let Some(entry) = read::newest(&mut counting.reading) {
             let field = |name: &str| entry.fields.get(name).map(String::as_str);
             if field("run") != Some(run) {
                 continue;
             }
             match field("act") {
-                Some("run_started") => return Ok(moved),
+                Some("run_started") => return Ok(true),
                 Some("run") => {
                     let counts = ["replayed", "dead", "restored", "purged"];
                     let counts = counts
                         .iter()
                         .filter_map(|name| field(name)?.parse::<u64>().ok());
-                    moved += counts.sum::<u64>();
+                    counting.moved += counts.sum::<u64>();
                 }
                 _ => {}
             }
+        }
+        Ok(counting.reading[0].has_ended())
+    }
+}
+
+/// Counts what the audit says that a run has moved, piece by piece.
+pub(super) struct Counting {
+    reading: Vec<Stream>,
+    /// Messages.
+    pub(super) moved: u64,
+}
+
+impl Counting {
+    /// From the newest entry on; of nothing where no audit is kept.
+    pub(super) fn of(queue: &Queue) -> Self {
+        let streams = queue.keys.audit.iter();
+        Self {
+            reading: streams.map(|stream| Stream::new(stream, None)).collect(),
+            moved: 0,
         }
     }
 }

@@ -32,6 +32,8 @@ const SEARCH: u64 = 100_000;
 const DIGITS: usize = 8;
 /// One answer takes so long at most; what was seen by then is the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of a message with line breaks and indents, at most, about.
+const PRETTY: usize = 4 * 1024 * 1024;
 /// Bytes of a page of an export, about.
 const EXPORT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -188,6 +190,10 @@ impl Operator {
             lines.len() as u64 >= limit || bytes >= EXPORT_BYTES
         };
         let walked = self.walk(queue, filter, page, view).await?;
+        if !walked.steady {
+            let why = "others have changed the queue so much that nobody knows where the last page ended: export it again";
+            return Err(Error::Conflict(why.into()));
+        }
         Ok(ExportPage {
             lines,
             next: walked.next,
@@ -297,44 +303,25 @@ impl Operator {
         at: Option<u64>,
     ) -> Result<Found, Error> {
         let wanted = wanted.to_ascii_lowercase();
-        let digits = wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !digits || !(DIGITS..=40).contains(&wanted.len()) {
-            let expected = "8 to 40 hexadecimal digits of a message's SHA-1";
-            return Err(Error::invalid("digest", &wanted, expected));
-        }
+        check_digest(&wanted)?;
         let mut scanned = 0;
         let list = &queue.lists.source;
-        if let Some(at) = at {
+        // No list is longer.
+        if let Some(at) = at.filter(|at| *at <= LONGEST) {
             // Older ones may have gone since.
             let from = at.saturating_sub(NEAR);
-            let mut way = Scan::new(&self.store, list, End::Oldest, from).with_step(NEAR + 1);
-            if let Some(step) = way.next(NEAR + 1).await? {
-                scanned += step.entries.len() as u64;
-                let mut found = Found::among(&step.entries, step.at, &wanted)?;
-                if let Some(found) = &mut found {
-                    found.scanned = scanned;
-                }
-                if let Some(found) = found {
-                    return Ok(found);
-                }
+            let mut way = Scan::new(&self.store, list, End::Oldest, from);
+            let mut budget = Budget::new(Some(NEAR + 1));
+            let found = search(&mut way, &mut budget, &wanted).await?;
+            scanned += budget.spent;
+            if let Some(mut found) = found {
+                found.scanned = scanned;
+                return Ok(found);
             }
         }
         let mut way = Scan::new(&self.store, list, End::Oldest, 0);
         let mut budget = Budget::new(Some(SEARCH));
-        let mut all: Option<Found> = None;
-        while let Some(most) = budget.left() {
-            let Some(step) = way.next(most).await? else {
-                break;
-            };
-            budget.spend(step.entries.len());
-            if let Some(more) = Found::among(&step.entries, step.at, &wanted)? {
-                match &mut all {
-                    None => all = Some(more),
-                    Some(found) if found.bytes == more.bytes => found.at.extend(more.at),
-                    Some(_) => return Err(ambiguous(&wanted)),
-                }
-            }
-        }
+        let all = search(&mut way, &mut budget, &wanted).await?;
         scanned += budget.spent;
         let mut found = all.ok_or_else(|| {
             if budget.spent < way.depth() {
@@ -356,6 +343,45 @@ impl Operator {
 
 /// Places before the one where a message was seen that are searched first.
 const NEAR: u64 = 500;
+
+/// Places in a list, at most.
+const LONGEST: u64 = 1_000_000_000;
+
+/// Whether a text can be the beginning of a digest.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn check_digest(text: &str) -> Result<(), Error> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digits && (DIGITS..=40).contains(&text.len()) {
+        return Ok(());
+    }
+    let expected = "8 to 40 hexadecimal digits of a message's SHA-1";
+    Err(Error::invalid("digest", text, expected))
+}
+
+/// Looks for a message on this way, as far as the budget goes.
+async fn search(
+    way: &mut Scan<'_>,
+    budget: &mut Budget,
+    wanted: &str,
+) -> Result<Option<Found>, Error> {
+    let mut all: Option<Found> = None;
+    while let Some(most) = budget.left() {
+        let Some(step) = way.next(most).await? else {
+            break;
+        };
+        budget.spend(step.entries.len());
+        if let Some(more) = Found::among(&step.entries, step.at, wanted)? {
+            match &mut all {
+                None => all = Some(more),
+                Some(found) if found.bytes == more.bytes => found.at.extend(more.at),
+                Some(_) => return Err(ambiguous(wanted)),
+            }
+        }
+    }
+    Ok(all)
+}
 
 impl Found {
     fn among(entries: &[Vec<u8>], at: u64, wanted: &str) -> Result<Option<Self>, Error> {
@@ -461,12 +487,16 @@ pub fn line(bytes: &[u8]) -> Line {
 /// JSON with line breaks and indents; every value as it is spelt. Nothing for what is no JSON.
 fn pretty(text: &str) -> Option<String> {
     serde_json::from_str::<&serde_json::value::RawValue>(text).ok()?;
-    let mut out = String::with_capacity(text.len() * 2);
+    let mut out = String::with_capacity((text.len() * 2).min(PRETTY));
     let mut depth = 0_usize;
     let mut in_string = false;
     let mut escaped = false;
     let mut characters = text.trim().chars().peekable();
     while let Some(character) = characters.next() {
+        // Indents would make much of little that is nested deeply.
+        if out.len() > PRETTY {
+            return None;
+        }
         if in_string {
             out.push(character);
             in_string = escaped || character != '"';
@@ -527,6 +557,13 @@ mod tests {
         );
         assert_eq!(pretty("{"), None);
         assert_eq!(pretty("17").as_deref(), Some("17"));
+    }
+
+    #[test]
+    fn a_text_that_indents_would_blow_up_is_not_made_pretty() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(pretty(&nested(50)).is_some());
+        assert_eq!(pretty(&nested(1_000_000)), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Entry, Transfer, queue};
 
 /// Bytes in a batch, at most; a larger message travels alone.
-pub(super) const BYTES: u64 = 8 * 1024 * 1024;
+pub(crate) const BYTES: u64 = 8 * 1024 * 1024;
 
 /// What one script may take of Redis's time, in nanoseconds.
 const SCRIPT: u64 = 1_000_000;
@@ -129,6 +129,12 @@ impl Mover {
             }
             Committed::Conflict | Committed::Full => Ok(Moved::Conflict),
         }
+    }
+
+    /// Whether a move is a push and a trim, in a cluster whose slots the lists do not share.
+    #[must_use]
+    pub fn takes_two_steps(&self) -> bool {
+        matches!(self.queue, queue::Queue::Spread(_))
     }
 
     /// Ends what somebody began in a cluster and did not end.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::judge::{Task, Verdict, judge};
 use super::letter::Letter;
 use super::queues::{Queue, Role};
+use super::runs::way::{Mark, Marks};
 use super::scan::Scan;
 use super::store::{End, milliseconds};
 use super::wire::{Action, Filter, PlanRequest, PlanView, Who};
@@ -33,6 +34,8 @@ pub(super) struct Plan {
     pub(super) wanted: u64,
     /// Messages that a run is to look at.
     pub(super) to_scan: u64,
+    /// The youngest of them, and some older ones.
+    pub(super) marks: Vec<Mark>,
     pub(super) by: String,
 }
 
@@ -63,6 +66,7 @@ impl Operator {
         let began = Instant::now();
         let second = now();
         let mut scan = Scan::new(&self.store, &queue.lists.source, End::Oldest, 0);
+        let mut marks = Marks::default();
         let mut view = PlanView {
             token: String::new(),
             expires_at: second + GOOD_FOR.as_secs().cast_signed(),
@@ -96,6 +100,7 @@ impl Operator {
             if view.scanned == 0 {
                 view.depth = scan.depth();
             }
+            let before = view.scanned;
             for (entry, at) in step.entries.iter().zip(step.at..) {
                 if view.would_move == limit {
                     break;
@@ -116,6 +121,8 @@ impl Operator {
                 }
                 view.matched += 1;
             }
+            let seen = usize::try_from(view.scanned - before).unwrap_or(usize::MAX);
+            marks.saw(step.entries.into_iter().take(seen));
         }
         view.complete |= view.would_move == limit || view.scanned == view.depth;
         let id = random();
@@ -125,6 +132,7 @@ impl Operator {
             force: request.force,
             wanted: view.would_move,
             to_scan: view.scanned,
+            marks: marks.all(),
             by: who.name.clone(),
         };
         let key = queue.keys.plan(&id);

@@ -4,6 +4,7 @@
 //! is, or brought round to the young end where going past it again and again would cost more.
 
 mod pace;
+pub(super) mod way;
 mod work;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use super::{Error, Operator, now, random};
 use crate::audit::{Kind, entry};
 use crate::dlq::redis::Script;
 use crate::link::Reason;
+use way::Way;
 use work::Work;
 
 /// How long a run belongs to whom works at it without a sign of life.
@@ -41,6 +43,7 @@ const LOOK: Duration = Duration::from_secs(2);
 struct Record {
     view: RunView,
     force: bool,
+    way: Way,
 }
 
 impl Operator {
@@ -92,6 +95,7 @@ impl Operator {
         let record = Record {
             view,
             force: plan.force,
+            way: Way::of(plan.marks, plan.to_scan),
         };
         let view = &record.view;
         let keys = &queue.keys;
@@ -172,7 +176,14 @@ impl Operator {
     /// [`Error`] says which; a run that has ended cannot be cancelled.
     pub async fn cancel(&self, run: &str, who: &Who) -> Result<RunView, Error> {
         let queue = self.queue_of(run)?;
-        let record = self.record(queue, run).await?;
+        let record = match self.record(queue, run).await {
+            Err(Error::NotFound { .. }) if self.forget(queue, run, &who.name, true).await? => {
+                return Err(Error::NotHere(format!(
+                    "what run {run} was to do is not known any more; it holds its queue no longer"
+                )));
+            }
+            record => record?,
+        };
         if record.view.state != RunState::Running {
             let state = record.view.state.as_str();
             return Err(Error::Conflict(format!(
@@ -191,7 +202,8 @@ impl Operator {
         self.deed(
             queue,
             &key,
-            ("SET", &[who.name.as_str(), "EX", "86400"]),
+            // As long as the run itself: it may be long until somebody works at it again.
+            ("SET", &[who.name.as_str(), "EX", &KEPT.to_string()]),
             &entry(Kind::Act, fields),
         )
         .await?;
@@ -234,39 +246,31 @@ impl Operator {
         }
     }
 
-    /// Looks for runs that nobody works at, and works at them, until cancelled.
+    /// Looks for runs that nobody works at, and works at them, until cancelled. A run may take hours,
+    /// so that none waits for that of another queue.
     pub async fn work(self, cancel: CancellationToken) {
+        let each = self.queues.iter().map(|queue| self.work_on(queue, &cancel));
+        futures_util::future::join_all(each).await;
+    }
+
+    async fn work_on(&self, queue: &Queue, cancel: &CancellationToken) {
         let mut failing = false;
         while !cancel.is_cancelled() {
-            for queue in self.queues.iter() {
-                let active = self.active(queue).await;
-                let worked = match active {
-                    Ok(None) => Ok(()),
-                    Ok(Some(run)) => self.work_at(&run, |_| {}, &cancel).await.map(|view| {
-                        tracing::info!(
-                            run = view.run,
-                            state = view.state.as_str(),
-                            moved = view.moved,
-                            "run of an operator ended: {}",
-                            view.summary
-                        );
-                    }),
-                    Err(error) => Err(error),
-                };
-                match worked {
-                    Ok(()) => failing = false,
-                    Err(error) if failing => tracing::debug!(%error, "run not worked at"),
-                    Err(error) => {
-                        failing = true;
-                        tracing::warn!(
-                            queue = queue.name,
-                            %error,
-                            "the operators' runs cannot be worked at, trying again"
-                        );
-                    }
-                }
-                if cancel.is_cancelled() {
-                    return;
+            let worked = match self.active(queue).await {
+                Ok(None) => Ok(()),
+                Ok(Some(run)) => self.work_at_active(queue, &run, cancel).await,
+                Err(error) => Err(error),
+            };
+            match worked {
+                Ok(()) => failing = false,
+                Err(error) if failing => tracing::debug!(%error, "run not worked at"),
+                Err(error) => {
+                    failing = true;
+                    tracing::warn!(
+                        queue = queue.name,
+                        %error,
+                        "the operators' runs cannot be worked at, trying again"
+                    );
                 }
             }
             tokio::select! {
@@ -274,6 +278,67 @@ impl Operator {
                 () = sleep(LOOK) => {}
             }
         }
+    }
+
+    async fn work_at_active(
+        &self,
+        queue: &Queue,
+        run: &str,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        let worked = self.work_at(run, |_| {}, cancel).await;
+        if matches!(worked, Err(Error::NotFound { .. }))
+            && self.forget(queue, run, &self.audit.instance, false).await?
+        {
+            tracing::warn!(
+                run,
+                queue = queue.name,
+                "nothing is known of the run of an operator any more; it holds its queue no longer"
+            );
+            return Ok(());
+        }
+        let view = worked?;
+        tracing::info!(
+            run = view.run,
+            state = view.state.as_str(),
+            moved = view.moved,
+            "run of an operator ended: {}",
+            view.summary
+        );
+        Ok(())
+    }
+
+    /// Frees a queue from a run of which nothing is known any more, as after a month in which nobody
+    /// worked at it, or where `unreadable` from one that cannot be read. Returns whether it did.
+    async fn forget(
+        &self,
+        queue: &Queue,
+        run: &str,
+        who: &str,
+        unreadable: bool,
+    ) -> Result<bool, Error> {
+        let keys = &queue.keys;
+        let run_key = keys.run(id(run));
+        let all = [&keys.active, &run_key, &keys.lease];
+        let all: Vec<&String> = all.into_iter().chain(&keys.audit).collect();
+        let mut command = FORGET.command(&all);
+        command.arg(run).arg(u8::from(unreadable));
+        command.arg(self.audit.length);
+        let fields = [
+            ("act", "run_ended"),
+            ("run", run),
+            ("queue", &queue.name),
+            ("list", &queue.lists.source),
+            ("who", who),
+            ("state", RunState::Failed.as_str()),
+            ("outcome", "what it was to do is not known any more"),
+            ("instance", &self.audit.instance),
+        ];
+        for (name, value) in entry(Kind::Act, fields) {
+            command.arg(name).arg(value);
+        }
+        let freed: i64 = self.store.run(&FORGET, &keys.active, &command).await?;
+        Ok(freed == 1)
     }
 
     /// The run that is active on a queue.
@@ -353,4 +418,5 @@ fn unexpected() -> Error {
     ))
 }
 
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("runs/forget.lua")));
 static START: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("runs/start.lua")));

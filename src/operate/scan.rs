@@ -178,7 +178,7 @@ impl<'a> Scan<'a> {
 }
 
 /// How many entries the next step takes: as many of the largest seen as are aimed at.
-fn next_step(entries: &[Vec<u8>]) -> u64 {
+pub(super) fn next_step(entries: &[Vec<u8>]) -> u64 {
     let largest = entries.iter().map(Vec::len).max().unwrap_or(0) as u64;
     let grown = (entries.len() as u64 * 4).max(FIRST);
     (AIM / largest.max(1)).clamp(1, MOST).min(grown)

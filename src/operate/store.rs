@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline};
 
-use crate::dlq::redis::Script;
+use crate::dlq::redis::{Limits, PEEK, Script, peeked};
 use crate::link::{self, LinkConfig, Links, Reason};
 
 /// Lines that are kept for the next request.
@@ -163,6 +163,37 @@ impl Store {
             entries.truncate(there);
         }
         Ok(Stretch { depth, entries })
+    }
+
+    /// The oldest entries, oldest first: so many and so many bytes at most, but for a first one that
+    /// may be `alone` above that.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth).
+    pub async fn oldest(
+        &self,
+        list: &str,
+        Limits { entries, bytes }: Limits,
+        alone: bool,
+    ) -> Result<Stretch, link::Error> {
+        let list = list.to_owned();
+        let mut command = PEEK.command(&[&list]);
+        command.arg(0).arg(entries).arg(bytes).arg(u8::from(alone));
+        let peeked = peeked(self.run(&PEEK, &list, &command).await?)?;
+        Ok(Stretch {
+            depth: peeked.depth,
+            entries: peeked.entries.into_iter().map(|entry| entry.0).collect(),
+        })
+    }
+
+    /// Pushes copies to the young end of a list.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth); they may have been pushed all the same.
+    pub async fn put(&self, list: &str, entries: &[Vec<u8>]) -> Result<(), link::Error> {
+        let mut push = redis::cmd("LPUSH");
+        push.arg(list).arg(entries);
+        self.write(list, &push).await
     }
 
     /// Moves so many of the oldest entries to the young end, one by one, in their order.

@@ -1,7 +1,7 @@
 //! Where evicted messages are put: files of lines, one a day, or another list.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::operate::{Error, line};
@@ -50,7 +50,17 @@ pub(super) async fn write(
 
 fn append(directory: &Path, file: &Path, text: &[u8]) -> io::Result<()> {
     let is_new = !file.exists();
-    let mut open = OpenOptions::new().append(true).create(true).open(file)?;
+    let mut options = OpenOptions::new();
+    let mut open = options.read(true).append(true).create(true).open(file)?;
+    // Where a line broke off, as on a full disk, the next one must not become a part of it.
+    if open.metadata()?.len() > 0 {
+        let mut last = [0];
+        open.seek(SeekFrom::End(-1))?;
+        open.read_exact(&mut last)?;
+        if last != *b"\n" {
+            open.write_all(b"\n")?;
+        }
+    }
     open.write_all(text)?;
     open.sync_data()?;
     if is_new {

@@ -12,6 +12,7 @@ use mutt_remediation::link::{self, Address, LinkConfig, Wait};
 
 mod apart;
 mod moving;
+mod operate;
 mod points;
 mod shared;
 

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::support::redis::{DEAD, SOURCE, TARGET};
 use crate::support::{Redis, wait};
 
+mod acts;
 mod daemon;
+mod edges;
 mod faults;
 mod places;
 mod retain;
@@ -357,4 +359,24 @@ async fn what_is_exported_can_be_imported() {
     let refused = operator.import("dead", wrong, &who()).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     assert_eq!(redis.len(DEAD).await, 3, "all or none");
+}
+
+#[tokio::test]
+async fn an_export_that_others_have_overtaken_says_so() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(300)).await;
+    let operator = operator(&redis);
+    let mut request = PageRequest {
+        limit: Some(100),
+        ..PageRequest::default()
+    };
+    let all = Filter::default();
+    let first = operator.export("alerter", &all, &request).await;
+    request.cursor = first.expect("a page").next;
+    redis.command::<()>(&["LTRIM", SOURCE, "0", "-51"]).await;
+    let second = operator.export("alerter", &all, &request).await;
+    assert_eq!(second.expect("it goes on").lines.len(), 100);
+    redis.command::<()>(&["LTRIM", SOURCE, "0", "-101"]).await;
+    let lost = operator.export("alerter", &all, &request).await;
+    assert!(matches!(lost, Err(Error::Conflict(_))), "{lost:?}");
 }

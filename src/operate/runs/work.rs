@@ -7,16 +7,18 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Pace, worth_rotating};
+use super::way;
 use super::{KEPT, LEASE, NOTE, Record, id, summary};
 use crate::audit::{Entry, Kind, entry};
 use crate::dlq::redis::Script;
 use crate::drain::classify::Rules;
 use crate::link::Reason;
+use crate::operate::beside::Counting;
 use crate::operate::judge::{Task, Verdict, judge};
 use crate::operate::mover::{BYTES, Chosen, Moved, Mover};
 use crate::operate::plans::json;
 use crate::operate::queues::Queue;
-use crate::operate::scan::{FIRST, Scan};
+use crate::operate::scan::{FIRST, Scan, next_step};
 use crate::operate::store::{End, milliseconds};
 use crate::operate::wire::{RunState, RunView};
 use crate::operate::{Error, Operator, now};
@@ -27,6 +29,9 @@ const MAX_CONFLICTS: u32 = 50;
 /// Messages that are looked at before those of them that are meant are moved, at most.
 const LOOKED_AT: u64 = 5_000;
 
+/// So many messages before the end of a plan it is looked for once more.
+const LAST: u64 = LOOKED_AT;
+
 /// What somebody needs to work at a run.
 pub(super) struct Work<'a> {
     operator: &'a Operator,
@@ -35,8 +40,8 @@ pub(super) struct Work<'a> {
     token: String,
     record: Record,
     mover: Mover,
-    /// Messages at the old end that stay.
-    kept: u64,
+    /// What had been moved when what stayed was looked at for the last time, if it was.
+    swept: Option<u64>,
     /// Entries that may be read at once.
     step: u64,
     /// How many entries it took lately to find one that is meant.
@@ -115,7 +120,7 @@ impl<'a> Work<'a> {
             queue,
             token,
             record,
-            kept: 0,
+            swept: None,
             step: FIRST,
             each: 1,
             pace,
@@ -133,15 +138,11 @@ impl<'a> Work<'a> {
         // has written down.
         self.mover.finish().await?;
         self.recount().await?;
-        let resumed = self.record.view.scanned > 0;
-        if resumed {
-            // What was brought round lies behind what was not looked at yet, what was left before.
-            self.record.view.scanned = 0;
-            self.record.view.left.clear();
-            let depth = self.operator.store.depth(&self.queue.lists.source).await?;
-            self.record.view.to_scan = depth;
-        }
+        self.begin_again();
         if let Some(end) = self.note().await? {
+            return Ok(end);
+        }
+        if let Some(end) = self.find_end().await? {
             return Ok(end);
         }
         let rules = self.operator.rules(self.queue);
@@ -159,7 +160,7 @@ impl<'a> Work<'a> {
             if view.until.is_some_and(|until| now() >= until) {
                 return Ok(Ending::State(RunState::TimedOut, None));
             }
-            if view.scanned >= view.to_scan {
+            if self.record.way.ahead() == 0 && !self.sweeps() {
                 return Ok(Ending::State(RunState::Done, None));
             }
             let allowed = self.pace.allowed();
@@ -170,9 +171,13 @@ impl<'a> Work<'a> {
                 }
                 continue;
             }
-            if !self.step(&rules, allowed).await? {
-                return Ok(Ending::State(RunState::Done, None));
+            if self.record.way.ahead() <= LAST
+                && self.swept.is_none()
+                && let Some(end) = self.find_end().await?
+            {
+                return Ok(end);
             }
+            self.step(&rules, allowed).await?;
             if self.conflicts >= MAX_CONFLICTS {
                 let why = "others changed the queue each time";
                 return Ok(Ending::State(RunState::Failed, Some(why.into())));
@@ -180,23 +185,86 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Finds some messages that are meant and moves them; false at the end of the list.
-    async fn step(&mut self, rules: &Rules, allowed: u64) -> Result<bool, Error> {
+    /// What was looked at and kept is looked at again.
+    fn begin_again(&mut self) {
+        let (kept, left) = self.record.way.again();
+        let view = &mut self.record.view;
+        view.scanned = view.scanned.saturating_sub(kept);
+        for (why, count) in left {
+            if let Some(all) = view.left.get_mut(&why) {
+                *all = all.saturating_sub(count);
+            }
+        }
+        view.left.retain(|_, count| *count > 0);
+    }
+
+    /// Whether what stayed is looked at once more: where fewer were moved than are wanted, others may
+    /// have taken older ones, so that some were passed by.
+    fn sweeps(&mut self) -> bool {
+        let moved = self.record.view.moved;
+        let kept = self.record.way.kept;
+        if moved >= self.record.view.wanted || kept == 0 || self.swept == Some(moved) {
+            return false;
+        }
+        self.swept = Some(moved);
+        self.begin_again();
+        self.show_way();
+        true
+    }
+
+    /// Finds the end of the plan again: older messages may have gone since it was made, and what has
+    /// come instead is not in it. Returns why to end, if so.
+    async fn find_end(&mut self) -> Result<Option<Ending>, Error> {
+        let list = &self.queue.lists.source;
+        let depth = self.operator.store.depth(list).await?;
+        let mut behind = self.record.way.bound.min(depth);
+        let mut step = way::MARKS as u64;
+        let mut end = None;
+        while behind > 0 && end.is_none() {
+            if self.noted.elapsed() >= NOTE
+                && let Some(ending) = self.note().await?
+            {
+                return Ok(Some(ending));
+            }
+            let count = step.min(behind);
+            let from = behind - count;
+            let stretch = self.operator.store.stretch(list, End::Oldest, from, count);
+            let entries = stretch.await?.entries;
+            end = self.record.way.end_among(&entries, from);
+            step = next_step(&entries);
+            behind = from;
+        }
+        let way = &mut self.record.way;
+        way.bound = way.bound.min(end.unwrap_or(0));
+        self.show_way();
+        Ok(None)
+    }
+
+    /// Has the view tell how far it is.
+    fn show_way(&mut self) {
+        let view = &mut self.record.view;
+        view.to_scan = view.scanned + self.record.way.ahead();
+    }
+
+    /// Finds some messages that are meant and moves them.
+    async fn step(&mut self, rules: &Rules, allowed: u64) -> Result<(), Error> {
+        if self.record.way.ahead() == 0 {
+            return Ok(());
+        }
         let found = self.find(rules, allowed).await?;
         if found.looked_at == 0 {
-            return Ok(false);
+            // There are fewer than there were.
+            self.record.way.bound = self.record.way.kept;
+            self.show_way();
+            return Ok(());
         }
         self.step = found.step;
         let moved = found.chosen.len() as u64;
         if moved > 0 && self.mover.take(&found.chosen).await? == Moved::Conflict {
             self.conflicts += 1;
-            let view = &mut self.record.view;
-            view.conflicts += 1;
+            self.record.view.conflicts += 1;
             // Where anything lies now is not known: from the beginning.
-            view.scanned = view.scanned.saturating_sub(self.kept);
-            self.kept = 0;
-            self.pace.pause_after_conflict().await;
-            return Ok(true);
+            return self.start_over().await;
         }
         if moved > 0 {
             self.conflicts = 0;
@@ -205,17 +273,26 @@ impl<'a> Work<'a> {
         let view = &mut self.record.view;
         view.moved += moved;
         view.scanned += found.looked_at;
-        for (why, count) in found.left {
-            *view.left.entry(why.to_owned()).or_default() += count;
+        for (why, count) in &found.left {
+            *view.left.entry((*why).to_owned()).or_default() += count;
         }
         self.pace.moved(moved);
-        self.kept += found.looked_at - moved;
-        if worth_rotating(self.kept, found.depth, moved, found.looked_at) {
+        let way = &mut self.record.way;
+        way.went(found.looked_at, moved, found.left);
+        if way.ahead() > 0 && worth_rotating(way.kept, found.depth, moved, found.looked_at) {
             let list = &self.queue.lists.source;
-            self.operator.store.rotate(list, self.kept).await?;
-            self.kept = 0;
+            self.operator.store.rotate(list, way.kept).await?;
+            self.record.way.rotated();
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Goes back to the old end, after others were at work there.
+    async fn start_over(&mut self) -> Result<(), Error> {
+        self.begin_again();
+        self.show_way();
+        self.pace.pause_after_conflict().await;
+        Ok(())
     }
 
     /// Looks at messages until so many are found that are meant.
@@ -229,11 +306,16 @@ impl<'a> Work<'a> {
             rules,
             force: self.record.force,
         };
-        let to_scan = view.to_scan - view.scanned;
+        let to_scan = self.record.way.ahead();
         let wanted = view.wanted.saturating_sub(view.moved);
         let second = now();
         let mut found = Found::default();
-        let scan = Scan::new(&self.operator.store, list, End::Oldest, self.kept);
+        let scan = Scan::new(
+            &self.operator.store,
+            list,
+            End::Oldest,
+            self.record.way.kept,
+        );
         let mut scan = scan.with_step(self.step);
         while found.looked_at < to_scan.min(LOOKED_AT) {
             let missing = allowed.saturating_sub(found.chosen.len() as u64);
@@ -294,9 +376,16 @@ impl<'a> Work<'a> {
     /// Counts what the audit says that this run has moved, which is also what was moved without an
     /// answer.
     async fn recount(&mut self) -> Result<(), Error> {
+        let mut counting = Counting::of(self.queue);
+        let run = self.record.view.run.clone();
+        while !self.operator.count_on(&mut counting, &run).await? {
+            // A long audit takes its time, and the lease is to hold. Why to end is asked later.
+            if self.noted.elapsed() >= NOTE {
+                let _ = self.note().await?;
+            }
+        }
         let view = &mut self.record.view;
-        let counted = self.operator.moved_by(self.queue, &view.run).await?;
-        view.moved = view.moved.max(counted);
+        view.moved = view.moved.max(counting.moved);
         Ok(())
     }
 
