@@ -63,7 +63,7 @@ pub(super) async fn act(
     let count = spell::of(plan.would_move, "message");
     let question = question(action, &count, &queue);
     confirm(&question, consent(action, plan.would_move), args.yes).await?;
-    start(desk, screen, plan.token, &args).await
+    start(desk, screen, Ticket::of(&plan), &args).await
 }
 
 /// Runs a plan that was made before.
@@ -87,17 +87,20 @@ async fn ticket(
     let count = spell::of(ticket.count, "message");
     let question = question(action, &count, ticket.queue());
     confirm(&question, consent(action, ticket.count), args.yes).await?;
-    start(desk, screen, ticket.token, args).await
+    start(desk, screen, ticket, args).await
 }
 
 async fn start(
     desk: &Desk,
     screen: Screen,
-    token: String,
+    ticket: Ticket,
     args: &ActArgs,
 ) -> anyhow::Result<Outcome> {
+    // What was agreed to, whatever the token may mean.
     let request = RunRequest {
-        token,
+        token: ticket.token,
+        action: Some(ticket.action),
+        would_move: Some(ticket.count),
         rate: args.rate,
         seconds: args.time,
     };

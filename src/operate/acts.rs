@@ -1,6 +1,6 @@
 //! Acts on messages that are named one by one: replay, bury, restore, purge, edit; and imports.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,30 +59,36 @@ impl Operator {
             rules: &rules,
             force: request.force,
         };
+        // Whom each name means is known before anything moves: one that cannot be used moves nothing.
+        let mut missing = vec![];
+        // How often each is meant, and where it was seen.
+        let mut wanted: BTreeMap<String, (u64, Option<u64>)> = BTreeMap::new();
+        for named in &request.messages {
+            let Some((digest, seen)) = self.meant(queue, named).await? else {
+                missing.push(named.digest.clone());
+                continue;
+            };
+            let (times, at) = wanted.entry(digest).or_insert((0, seen));
+            *times += 1;
+            *at = at.or(seen);
+        }
         let depth_before = self.store.depth(&queue.lists.source).await?;
         let mut outcome = ActOutcome {
             wanted: count as u64,
             moved: 0,
-            missing: vec![],
+            missing,
             left: BTreeMap::new(),
             depth_before,
             depth_after: depth_before,
             summary: String::new(),
         };
-        // How often each is meant, and where it was seen.
-        let mut wanted: HashMap<&str, (u64, Option<u64>)> = HashMap::new();
-        for named in &request.messages {
-            let (times, at) = wanted.entry(&named.digest).or_insert((0, named.at));
-            *times += 1;
-            *at = at.or(named.at);
-        }
         let mut mover = self.mover(queue, action.as_str(), who, &[])?;
         for (digest, (times, at)) in wanted {
             for _ in 0..times {
-                match self.take(queue, digest, at, &task, &mut mover).await? {
+                match self.take(queue, &digest, at, &task, &mut mover).await? {
                     Taken::Moved => outcome.moved += 1,
                     Taken::Left(why) => *outcome.left.entry(why.into()).or_default() += 1,
-                    Taken::Missing => outcome.missing.push(digest.to_owned()),
+                    Taken::Missing => outcome.missing.push(digest.clone()),
                 }
             }
         }
@@ -153,6 +159,7 @@ impl Operator {
             return Err(Error::invalid("body", new, expected));
         }
         let found = self.find(queue, digest_, request.at).await?;
+        found.only(digest_)?;
         let old = digest(&found.bytes);
         let transfer = replaced(&found.bytes, new, &rules, now());
         let after = digest(&transfer.arriving());

@@ -12,9 +12,11 @@ use super::plans::check;
 use super::queues::{Queue, Role};
 use super::runs::bounds;
 use super::scan::{Cursor, Scan};
+use super::search::{Found, Search, WHOLE, hexadecimal};
 use super::store::End;
 use super::wire::{
-    AuditRequest, Detail, Filter, Line, Message, Page, PageRequest, QueueDetail, QueueView, Status,
+    AuditRequest, Detail, Filter, Line, Message, Named, Page, PageRequest, QueueDetail, QueueView,
+    Status,
 };
 use super::{Error, ExportPage, Operator, now};
 use crate::audit::digest;
@@ -28,20 +30,12 @@ const SCAN: u64 = 20_000;
 const MOST: u64 = 1_000_000;
 /// Messages that are looked at in search of one.
 const SEARCH: u64 = 100_000;
-/// Digits of a digest that are enough to look for it.
-const DIGITS: usize = 8;
+/// Places that can be named: whatever JavaScript can count to.
+const PLACES: u64 = (1 << 53) - 1;
 /// One answer takes so long at most; what was seen by then is the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of a page of an export, about.
 const EXPORT_BYTES: usize = 4 * 1024 * 1024;
-
-/// A message that was found.
-pub(super) struct Found {
-    pub(super) bytes: Vec<u8>,
-    /// Its places, counted from the oldest.
-    pub(super) at: Vec<u64>,
-    pub(super) scanned: u64,
-}
 
 impl Operator {
     /// How things stand. It answers also while Redis is away.
@@ -296,94 +290,97 @@ impl Operator {
         wanted: &str,
         at: Option<u64>,
     ) -> Result<Found, Error> {
-        let wanted = wanted.to_ascii_lowercase();
-        let digits = wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !digits || !(DIGITS..=40).contains(&wanted.len()) {
-            let expected = "8 to 40 hexadecimal digits of a message's SHA-1";
-            return Err(Error::invalid("digest", &wanted, expected));
-        }
+        let wanted = hexadecimal(wanted)?;
         let mut scanned = 0;
         let list = &queue.lists.source;
+        placed(at)?;
         if let Some(at) = at {
             // Older ones may have gone since.
             let from = at.saturating_sub(NEAR);
             let mut way = Scan::new(&self.store, list, End::Oldest, from).with_step(NEAR + 1);
             if let Some(step) = way.next(NEAR + 1).await? {
                 scanned += step.entries.len() as u64;
-                let mut found = Found::among(&step.entries, step.at, &wanted)?;
-                if let Some(found) = &mut found {
-                    found.scanned = scanned;
-                }
-                if let Some(found) = found {
-                    return Ok(found);
+                let mut search = Search::new(&wanted);
+                search.look(&step.entries, step.at);
+                if let Some(found) = search.found()? {
+                    return Ok(Found {
+                        scanned,
+                        alone: true,
+                        ..found
+                    });
                 }
             }
         }
         let mut way = Scan::new(&self.store, list, End::Oldest, 0);
         let mut budget = Budget::new(Some(SEARCH));
-        let mut all: Option<Found> = None;
+        let mut search = Search::new(&wanted);
+        let mut all = false;
         while let Some(most) = budget.left() {
             let Some(step) = way.next(most).await? else {
+                all = true;
                 break;
             };
             budget.spend(step.entries.len());
-            if let Some(more) = Found::among(&step.entries, step.at, &wanted)? {
-                match &mut all {
-                    None => all = Some(more),
-                    Some(found) if found.bytes == more.bytes => found.at.extend(more.at),
-                    Some(_) => return Err(ambiguous(&wanted)),
-                }
-            }
+            search.look(&step.entries, step.at);
         }
         scanned += budget.spent;
-        let mut found = all.ok_or_else(|| {
-            if budget.spent < way.depth() {
-                let searched = budget.spent;
-                return Error::NotFound {
-                    what: "message",
-                    name: format!(
-                        "{wanted} among the oldest {searched} of {}; say where it was seen (at), or look for it with a filter",
-                        way.depth()
-                    ),
-                };
+        all |= budget.spent >= way.depth();
+        let found = search.found()?.ok_or_else(|| {
+            if all {
+                return Error::not_found("message", &wanted);
             }
-            Error::not_found("message", &wanted)
+            let (searched, depth) = (budget.spent, way.depth());
+            Error::NotFound {
+                what: "message",
+                name: format!(
+                    "{wanted} among the oldest {searched} of {depth}; say where it was seen (at), or look for it with a filter"
+                ),
+            }
         })?;
-        found.scanned = scanned;
-        Ok(found)
+        Ok(Found {
+            scanned,
+            alone: all || wanted.len() == WHOLE,
+            ..found
+        })
+    }
+
+    /// The digest of the one message that is meant; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error`] says which, also where others may be meant as well.
+    pub(super) async fn meant(
+        &self,
+        queue: &Queue,
+        named: &Named,
+    ) -> Result<Option<(String, Option<u64>)>, Error> {
+        let wanted = hexadecimal(&named.digest)?;
+        placed(named.at)?;
+        if wanted.len() == WHOLE {
+            return Ok(Some((wanted, named.at)));
+        }
+        match self.find(queue, &wanted, named.at).await {
+            Ok(found) => {
+                found.only(&wanted)?;
+                Ok(Some((digest(&found.bytes), found.at.first().copied())))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// Places before the one where a message was seen that are searched first.
 const NEAR: u64 = 500;
 
-impl Found {
-    fn among(entries: &[Vec<u8>], at: u64, wanted: &str) -> Result<Option<Self>, Error> {
-        let mut found: Option<Self> = None;
-        for (bytes, at) in entries.iter().zip(at..) {
-            if !digest(bytes).starts_with(wanted) {
-                continue;
-            }
-            match &mut found {
-                None => {
-                    found = Some(Self {
-                        bytes: bytes.clone(),
-                        at: vec![at],
-                        scanned: 0,
-                    });
-                }
-                Some(found) if found.bytes == *bytes => found.at.push(at),
-                Some(_) => return Err(ambiguous(wanted)),
-            }
+/// Places are bounded, so that they can be counted on from.
+fn placed(at: Option<u64>) -> Result<(), Error> {
+    match at {
+        Some(at) if at > PLACES => {
+            let expected = format!("a place, at most {PLACES}");
+            Err(Error::invalid("at", &at.to_string(), expected))
         }
-        Ok(found)
+        _ => Ok(()),
     }
-}
-
-fn ambiguous(digest: &str) -> Error {
-    Error::Conflict(format!(
-        "several messages have a digest that begins with {digest}: give more of it"
-    ))
 }
 
 struct Walked {
