@@ -133,8 +133,8 @@ async fn those(
     let mut meant = vec![];
     let mut seen: Vec<Message> = vec![];
     for named in args.messages {
-        // Nobody is asked, and the id is whole: there is nothing to find out.
-        if args.yes && named.digest.len() == 40 {
+        // Nobody is asked: there is nothing to show.
+        if args.yes {
             meant.push(named);
             continue;
         }
@@ -161,7 +161,7 @@ async fn those(
         let question = question(action, &spell::of(count, "message"), queue);
         confirm(&question, consent(action, count), args.yes).await?;
     }
-    let mut interrupt = Interrupt::default();
+    let mut interrupt = Interrupt::catch()?;
     let mut interrupted = false;
     for (number, part) in meant.chunks(AT_ONCE).enumerate() {
         interrupted = interrupt.pressed();
@@ -173,12 +173,13 @@ async fn those(
             messages: part.to_vec(),
             force: args.meant.force,
         };
-        match desk.act(queue, &request).await {
+        match interrupt.through(Box::pin(desk.act(queue, &request))).await {
             Ok(part) => add(&mut outcome, part, number == 0),
             Err(refusal) if number == 0 => return Err(refusal.into()),
             // What was moved before is worth telling.
             Err(refusal) => {
                 remark(&clean::line(&refusal.text));
+                interrupted = refusal.kind == Kind::Interrupted;
                 break;
             }
         }
@@ -225,7 +226,7 @@ fn tell(outcome: &ActOutcome, action: Action, screen: Screen) -> anyhow::Result<
         put_json(outcome)?;
     } else {
         let summary = clean::line(&outcome.summary);
-        answer(&format!("{}: {summary}\n", action.as_str()));
+        answer(&format!("{}: {summary}\n", action.as_str()))?;
     }
     Ok(code(outcome))
 }
