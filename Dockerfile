@@ -37,8 +37,8 @@ ENV MALLOC_ARENA_MAX=2
 # Numeric, because Kubernetes cannot check runAsNonRoot against a name.
 USER 65532:65532
 
-# Metrics, health.
-EXPOSE 8086 8087
+# Metrics, health, the operator's API.
+EXPOSE 8086 8087 8400
 
 STOPSIGNAL SIGTERM
 

@@ -95,14 +95,19 @@ def names_and_labels(manifests):
 
 
 def ports(manifests, variables):
-    """Every place that names the two ports against the defaults in .env.template."""
-    expected = {"metrics": variables["METRICS_PORT_REMEDIATION"], "health": variables["HEALTH_PORT_REMEDIATION"]}
+    """Every place that names the three ports against the defaults in .env.template."""
+    settings = {
+        "metrics": "METRICS_PORT_REMEDIATION",
+        "health": "HEALTH_PORT_REMEDIATION",
+        "api": "API_PORT_REMEDIATION",
+    }
+    expected = {name: variables[setting] for name, setting in settings.items()}
     pod = manifests["Deployment"]["spec"]["template"]
     container = pod["spec"]["containers"][0]
     config = manifests["ConfigMap"]["data"]
     published = yaml.safe_load(text("docker-compose.yml"))["services"]["remediation"]["ports"]
     places = {
-        "ConfigMap": {"metrics": config["METRICS_PORT_REMEDIATION"], "health": config["HEALTH_PORT_REMEDIATION"]},
+        "ConfigMap": {name: config[setting] for name, setting in settings.items()},
         "Deployment": {port["name"]: str(port["containerPort"]) for port in container["ports"]},
         "Service": {port["name"]: str(port["port"]) for port in manifests["Service"]["spec"]["ports"]},
         "Dockerfile": dict(zip(expected, re.search(r"^EXPOSE (.*)$", text("Dockerfile"), re.MULTILINE)[1].split())),
@@ -110,6 +115,8 @@ def ports(manifests, variables):
     }
     for place, found in places.items():
         expect(found == expected, f"{place}: ports are {found}, in .env.template {expected}")
+    for port in published:
+        expect(port.startswith("127.0.0.1:"), f"docker-compose.yml: {port} is published beyond this machine")
     for port in manifests["Service"]["spec"]["ports"]:
         expect(port["targetPort"] == port["name"], f"Service: port {port['name']} leads to {port['targetPort']}")
     scraped = pod["metadata"]["annotations"].get("prometheus.io/port")

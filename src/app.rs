@@ -260,13 +260,16 @@ impl App {
             ),
         );
         if let Some(((listener, _), api)) = self.api {
+            let ended = closing.clone();
             let serve = http::serve(
                 listener,
-                http::api::routes(api),
+                http::api::routes(api.clone()),
                 self.limits,
                 closing.clone(),
             );
-            listeners.spawn_on(&self.front, "api", serve);
+            listeners.spawn_on(&self.front, "api", async move {
+                tokio::join!(serve, api.acts_ended(ended));
+            });
         }
 
         let mut loops = Loops::default();

@@ -1,6 +1,6 @@
 //! Loops in the background: who owns them, on which thread they run, whether they still turn, how
 //! long they wait after a failure. The only place that spawns tasks, besides the connections of
-//! `http`.
+//! `http` and the acts of its API.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

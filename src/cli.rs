@@ -86,7 +86,7 @@ pub enum Outcome {
     Misconfigured,
     /// Some of what was asked for was moved, and some was not.
     Partly,
-    /// There is no such queue, message, run or setting.
+    /// There is no such queue, message, plan, run or setting.
     NotFound,
     /// A signal ended it.
     Killed,
@@ -119,7 +119,7 @@ const EXIT_CODES: &str = "Exit codes:
   1    failed, or moved nothing of what was asked for
   2    the command line, the environment or the key is wrong
   3    partly done: some of what was asked for was not moved
-  4    there is no such queue, message, run or setting
+  4    there is no such queue, message, plan, run or setting
   130  ended by a signal";
 
 /// Does what the command line asks for.

@@ -16,6 +16,7 @@ mod plans;
 pub mod queues;
 mod runs;
 pub mod scan;
+mod search;
 pub mod store;
 pub mod wire;
 

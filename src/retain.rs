@@ -168,8 +168,7 @@ async fn evict(
     oldest: &[Vec<u8>],
     due: Due,
 ) -> Result<u64, Error> {
-    let due_ones = oldest.iter().take(usize::try_from(due.count).unwrap_or(0));
-    let entries = &oldest[..mover::together(due_ones.map(Vec::len))];
+    let entries = &oldest[..usize::try_from(due.count).unwrap_or(0).min(oldest.len())];
     let store = operator.store();
     let about = [
         ("act", "evict"),

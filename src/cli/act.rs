@@ -63,7 +63,7 @@ pub(super) async fn act(
     let count = spell::of(plan.would_move, "message");
     let question = question(action, &count, &queue);
     confirm(&question, consent(action, plan.would_move), args.yes).await?;
-    start(desk, screen, plan.token, &args).await
+    start(desk, screen, Ticket::of(&plan), &args).await
 }
 
 /// Runs a plan that was made before.
@@ -87,17 +87,20 @@ async fn ticket(
     let count = spell::of(ticket.count, "message");
     let question = question(action, &count, ticket.queue());
     confirm(&question, consent(action, ticket.count), args.yes).await?;
-    start(desk, screen, ticket.token, args).await
+    start(desk, screen, ticket, args).await
 }
 
 async fn start(
     desk: &Desk,
     screen: Screen,
-    token: String,
+    ticket: Ticket,
     args: &ActArgs,
 ) -> anyhow::Result<Outcome> {
+    // What was agreed to, whatever the token may mean.
     let request = RunRequest {
-        token,
+        token: ticket.token,
+        action: Some(ticket.action),
+        would_move: Some(ticket.count),
         rate: args.rate,
         seconds: args.time,
     };
@@ -130,8 +133,8 @@ async fn those(
     let mut meant = vec![];
     let mut seen: Vec<Message> = vec![];
     for named in args.messages {
-        // Nobody is asked, and the id is whole: there is nothing to find out.
-        if args.yes && named.digest.len() == 40 {
+        // Nobody is asked: there is nothing to show.
+        if args.yes {
             meant.push(named);
             continue;
         }
@@ -158,7 +161,7 @@ async fn those(
         let question = question(action, &spell::of(count, "message"), queue);
         confirm(&question, consent(action, count), args.yes).await?;
     }
-    let mut interrupt = Interrupt::default();
+    let mut interrupt = Interrupt::catch()?;
     let mut interrupted = false;
     for (number, part) in meant.chunks(AT_ONCE).enumerate() {
         interrupted = interrupt.pressed();
@@ -170,12 +173,13 @@ async fn those(
             messages: part.to_vec(),
             force: args.meant.force,
         };
-        match desk.act(queue, &request).await {
+        match interrupt.through(Box::pin(desk.act(queue, &request))).await {
             Ok(part) => add(&mut outcome, part, number == 0),
             Err(refusal) if number == 0 => return Err(refusal.into()),
             // What was moved before is worth telling.
             Err(refusal) => {
                 remark(&clean::line(&refusal.text));
+                interrupted = refusal.kind == Kind::Interrupted;
                 break;
             }
         }
@@ -222,7 +226,7 @@ fn tell(outcome: &ActOutcome, action: Action, screen: Screen) -> anyhow::Result<
         put_json(outcome)?;
     } else {
         let summary = clean::line(&outcome.summary);
-        answer(&format!("{}: {summary}\n", action.as_str()));
+        answer(&format!("{}: {summary}\n", action.as_str()))?;
     }
     Ok(code(outcome))
 }

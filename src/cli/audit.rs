@@ -50,7 +50,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: AuditArgs) -> anyhow:
     if let Some(next) = &page.next {
         text.push_str(&format!("; older ones with --before {}", clean::line(next)));
     }
-    answer(&(text + "\n"));
+    answer(&(text + "\n"))?;
     Ok(Outcome::Done)
 }
 

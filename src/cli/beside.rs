@@ -108,7 +108,7 @@ fn queue(view: &QueueView, screen: Screen) -> anyhow::Result<Outcome> {
         format!("{name} is drained again\n")
     } else {
         format!("{name} is paused: {paused}\n")
-    });
+    })?;
     Ok(Outcome::Done)
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn config(
             if screen.json {
                 put_json(&views)?;
             } else {
-                answer(&screen.table(&settings(&views)));
+                answer(&screen.table(&settings(&views)))?;
             }
             return Ok(Outcome::Done);
         }
@@ -151,7 +151,7 @@ pub(super) async fn config(
     if screen.json {
         put_json(&view)?;
     } else {
-        answer(&screen.table(&settings(std::slice::from_ref(&view))));
+        answer(&screen.table(&settings(std::slice::from_ref(&view))))?;
     }
     Ok(Outcome::Done)
 }
@@ -183,7 +183,7 @@ pub(super) async fn runs(desk: &Desk, screen: Screen, args: RunsArgs) -> anyhow:
             if screen.json {
                 put_json(&runs)?;
             } else {
-                answer(&screen.table(&table(&runs, now())));
+                answer(&screen.table(&table(&runs, now())))?;
             }
             Ok(Outcome::Done)
         }
@@ -192,7 +192,7 @@ pub(super) async fn runs(desk: &Desk, screen: Screen, args: RunsArgs) -> anyhow:
             if screen.json {
                 put_json(&view)?;
             } else {
-                answer(&format!("{}\n", follow::told(&view)));
+                answer(&format!("{}\n", follow::told(&view)))?;
             }
             Ok(match view.state {
                 crate::operate::wire::RunState::Running => Outcome::Done,
@@ -204,7 +204,7 @@ pub(super) async fn runs(desk: &Desk, screen: Screen, args: RunsArgs) -> anyhow:
             if screen.json {
                 put_json(&view)?;
             } else {
-                answer("asked it to end after the batch in flight\n");
+                answer("asked it to end after the batch in flight\n")?;
             }
             Ok(Outcome::Done)
         }
@@ -214,7 +214,7 @@ pub(super) async fn runs(desk: &Desk, screen: Screen, args: RunsArgs) -> anyhow:
 
 fn table(runs: &[RunView], now: i64) -> Table {
     let mut table = Table::new(&[
-        Column::Left("run"),
+        Column::Whole("run"),
         Column::Left("action"),
         Column::Left("state"),
         Column::Right("moved"),

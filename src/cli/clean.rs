@@ -60,14 +60,21 @@ fn is_steering(character: char) -> bool {
         || matches!(
             character,
             '\u{ad}'
+                | '\u{34f}'
                 | '\u{61c}'
-                | '\u{180e}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
                 | '\u{200b}'
                 | '\u{200e}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
                 | '\u{e0000}'..='\u{e0fff}'
         )
 }
@@ -173,6 +180,7 @@ mod tests {
         assert_eq!(line("a\x1b[2Jb\nc\x7f"), "a␛[2Jb␊c␡");
         assert_eq!(lines("a\x1b\nb"), "a␛\nb");
         assert_eq!(line("x\u{202e}y\u{9b}z"), "x<U+202E>y<U+009B>z");
+        assert_eq!(line("sw1\u{3164}\u{115f}"), "sw1<U+3164><U+115F>");
         assert_eq!(json("\"\u{9b}\u{e0041}\""), r#""\u009b\udb40\udc41""#);
         assert_eq!(
             line("Zürich ☃ 日本 👩\u{200d}🚒"),

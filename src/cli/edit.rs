@@ -12,7 +12,7 @@ use similar::{ChangeTag, TextDiff};
 use super::desk::Desk;
 use super::options::named;
 use super::refusal::{Kind, Refusal};
-use super::screen::{Consent, Screen, answer, ask, confirm, put_json, remark};
+use super::screen::{Consent, Interrupt, Screen, answer, ask, confirm, put_json, remark};
 use super::{Outcome, clean};
 use crate::operate::wire::{EditRequest, Named};
 
@@ -54,7 +54,8 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: EditArgs) -> anyhow::
         body,
         at: Some(detail.message.at),
     };
-    let outcome = desk.edit(queue, &detail.message.digest, &request).await?;
+    let editing = Box::pin(desk.edit(queue, &detail.message.digest, &request));
+    let outcome = Interrupt::catch()?.through(editing).await?;
     if screen.json {
         put_json(&outcome)?;
     } else {
@@ -63,7 +64,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: EditArgs) -> anyhow::
         let queue = clean::line(queue);
         answer(&format!(
             "{summary}\nthe old bytes: mutt-remediation show {queue} --original {original}\n"
-        ));
+        ))?;
     }
     Ok(if outcome.moved {
         Outcome::Done
@@ -116,8 +117,10 @@ fn open(file: &Path) -> anyhow::Result<()> {
     let editor = editor.ok_or_else(|| {
         Refusal::usage("which editor? Set VISUAL or EDITOR, or give the new text with --from")
     })?;
+    // What is typed there is meant for it: it would go on alone, and its file would stay behind.
+    let _caught = Interrupt::catch()?;
     let ended = Command::new("sh")
-        .args(["-c", "eval \"$0 \\\"\\$1\\\"\""])
+        .args(["-c", "trap : INT; eval \"$0 \\\"\\$1\\\"\""])
         .arg(&editor)
         .arg(file)
         .status()

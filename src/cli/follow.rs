@@ -62,7 +62,7 @@ pub(super) async fn follow(desk: &Desk, screen: Screen, run: &str) -> anyhow::Re
     if screen.json {
         put_json(&view)?;
     } else {
-        answer(&format!("{}\n", told(&view)));
+        answer(&format!("{}\n", told(&view)))?;
     }
     if interrupted.is_cancelled() && view.state != RunState::Done {
         return Ok(Outcome::Killed);

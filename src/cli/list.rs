@@ -99,7 +99,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: ListArgs) -> anyhow::
         text = screen.table(&table(&page.messages, now()));
     }
     text.push_str(&foot(&page));
-    answer(&text);
+    answer(&text)?;
     Ok(Outcome::Done)
 }
 
@@ -113,7 +113,7 @@ async fn queues(desk: &Desk, screen: Screen, args: ListArgs) -> anyhow::Result<O
     if screen.json {
         put_json(&queues)?;
     } else {
-        answer(&screen.table(&status::queues(&queues, now())));
+        answer(&screen.table(&status::queues(&queues, now())))?;
     }
     Ok(Outcome::Done)
 }
@@ -146,7 +146,7 @@ async fn count(mut way: Way<'_>, screen: Screen) -> anyhow::Result<Outcome> {
     } else {
         let (scanned, depth) = (spell::count(page.scanned), spell::count(page.depth));
         let found = spell::of(matched, "message");
-        answer(&format!("{found} (looked at {scanned} of {depth})\n"));
+        answer(&format!("{found} (looked at {scanned} of {depth})\n"))?;
     }
     Ok(Outcome::Done)
 }
@@ -216,7 +216,7 @@ fn foot(page: &Page) -> String {
 /// Messages as a table.
 pub(super) fn table(messages: &[Message], now: i64) -> Table {
     let mut table = Table::new(&[
-        Column::Left("id"),
+        Column::Whole("id"),
         Column::Right("at"),
         Column::Right("age"),
         Column::Left("reason"),

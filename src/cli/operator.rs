@@ -56,19 +56,19 @@ pub(crate) enum Command {
 pub(super) async fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Status(with) => {
-            let (desk, screen, Nothing {}) = with.open()?;
+            let (desk, screen, Nothing {}) = with.open().await?;
             status::run(&desk, screen).await
         }
         Command::Ls(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             list::run(&desk, screen, args).await
         }
         Command::Show(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             show::run(&desk, screen, args).await
         }
         Command::Plan(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             plan::run(&desk, screen, args).await
         }
         Command::Replay(with) => acting(Action::Replay, with).await,
@@ -76,45 +76,45 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Restore(with) => acting(Action::Restore, with).await,
         Command::Purge(with) => acting(Action::Purge, with).await,
         Command::Edit(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             edit::run(&desk, screen, args).await
         }
         Command::Export(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             transfer::export(&desk, screen, args).await
         }
         Command::Import(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             transfer::import(&desk, screen, args).await
         }
         Command::Pause(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             beside::pause(&desk, screen, args).await
         }
         Command::Resume(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             beside::resume(&desk, screen, args).await
         }
         Command::Config(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             beside::config(&desk, screen, args).await
         }
         Command::Audit(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             audit::run(&desk, screen, args).await
         }
         Command::Runs(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             beside::runs(&desk, screen, args).await
         }
         Command::Top(with) => {
-            let (desk, screen, args) = with.open()?;
+            let (desk, screen, args) = with.open().await?;
             top::run(&desk, screen, args).await
         }
     }
 }
 
 async fn acting(action: Action, with: With<ActArgs>) -> anyhow::Result<Outcome> {
-    let (desk, screen, args) = with.open()?;
+    let (desk, screen, args) = with.open().await?;
     act::act(&desk, screen, action, args).await
 }

@@ -9,8 +9,8 @@ use url::Url;
 use super::desk::Desk;
 use super::refusal::Refusal;
 use super::remote::Remote;
-use super::screen::Screen;
-use super::{load, spell};
+use super::screen::{Screen, remark};
+use super::{clean, load, spell};
 use crate::operate::Operator;
 use crate::operate::wire::{FieldText, Filter, Named, Who};
 
@@ -27,8 +27,8 @@ pub(crate) struct With<A: Args> {
 
 impl<A: Args> With<A> {
     /// The desk, the screen, and what is asked for.
-    pub(crate) fn open(self) -> anyhow::Result<(Desk, Screen, A)> {
-        let desk = self.place.desk()?;
+    pub(crate) async fn open(self) -> anyhow::Result<(Desk, Screen, A)> {
+        let desk = self.place.desk().await?;
         Ok((desk, Screen::new(self.place.json), self.arguments))
     }
 }
@@ -63,7 +63,7 @@ struct Place {
 }
 
 impl Place {
-    fn desk(&self) -> anyhow::Result<Desk> {
+    async fn desk(&self) -> anyhow::Result<Desk> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let name = user();
         if let Some(url) = &self.url {
@@ -73,8 +73,19 @@ impl Place {
         }
         let config = load().map_err(|problems| Refusal::usage(problems.to_string()))?;
         let from = "cli".to_owned();
+        let mut operator = Box::new(Operator::new(&config));
+        if config.dynamic
+            && let Err(error) = operator.catch_up().await
+            // Who does not answer will not answer the command either, which then says so.
+            && error.is_answer()
+        {
+            let error = clean::line(&error.to_string());
+            remark(&format!(
+                "dynamic settings cannot be read, those of the environment count: {error}"
+            ));
+        }
         Ok(Desk::Here {
-            operator: Box::new(Operator::new(&config)),
+            operator,
             who: Who { name, from },
             dynamic: config.dynamic,
         })

@@ -55,7 +55,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: PlanArgs) -> anyhow::
             clean::line(&ticket.to_string()),
         ));
     }
-    answer(&text);
+    answer(&text)?;
     Ok(Outcome::Done)
 }
 

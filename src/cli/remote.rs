@@ -186,6 +186,7 @@ impl Remote {
     fn at(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
+            let path = path.iter().map(|segment| kept(segment));
             segments.pop_if_empty().extend(["api", "v1"]).extend(path);
         }
         if !query.is_empty() {
@@ -219,6 +220,17 @@ impl Remote {
         let problem = answer.json().await.unwrap_or_default();
         Err(refusal(status, problem, wait))
     }
+}
+
+/// What addresses drop instead of escaping it is escaped before: the rest would be another name.
+fn kept(segment: &str) -> String {
+    let dots = matches!(segment, "." | "..");
+    let kept = segment.chars().map(|character| match character {
+        '\t' | '\n' | '\r' => format!("%{:02X}", u32::from(character)),
+        '.' if dots => "%2E".to_owned(),
+        other => other.to_string(),
+    });
+    kept.collect()
 }
 
 async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, Refusal> {
@@ -276,6 +288,19 @@ mod tests {
             remote.at(&["status"], &[]).as_str(),
             "http://host:8400/behind/api/v1/status"
         );
+    }
+
+    #[test]
+    fn no_name_becomes_another_one_in_an_address() {
+        let remote = remote("http://host:8400").expect("a client");
+        for name in ["..", ".", "", "alerter\n", "\talerter", "%2e%2e", "a/.."] {
+            let url = remote.at(&["queues", name, "messages"], &[]);
+            let segments: Vec<&str> = url.path().split('/').collect();
+            assert_eq!(segments.len(), 6, "{name:?}: {url}");
+            assert_ne!(segments[4], "alerter", "{name:?}");
+        }
+        let url = remote.at(&["queues", "a.b..c"], &[]);
+        assert_eq!(url.path(), "/api/v1/queues/a.b..c");
     }
 
     #[test]

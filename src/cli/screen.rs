@@ -2,9 +2,10 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::refusal::{Kind, Refusal};
 use super::table::Table;
@@ -81,9 +82,12 @@ impl Screen {
     }
 }
 
-/// Answers people, with lines that have been cleaned.
-pub(crate) fn answer(text: &str) {
-    say(&mut std::io::stdout(), text);
+/// Answers people, with lines that have been cleaned. That they do not read to the end is no failure.
+pub(crate) fn answer(text: &str) -> anyhow::Result<()> {
+    written(text).or_else(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(unwritten(&error)),
+    })
 }
 
 /// Columns and rows of the terminal.
@@ -97,12 +101,18 @@ pub(crate) fn size() -> (usize, usize) {
 
 /// Writes for programs: what cannot be written is a failure.
 pub(crate) fn put(text: &str) -> anyhow::Result<()> {
+    written(text).map_err(|error| unwritten(&error))
+}
+
+fn written(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| {
-        let text = format!("standard output cannot be written to: {error}");
-        Refusal::new(Kind::Refused, text).into()
-    })
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn unwritten(error: &std::io::Error) -> anyhow::Error {
+    let text = format!("standard output cannot be written to: {error}");
+    Refusal::new(Kind::Refused, text).into()
 }
 
 /// One JSON document for programs, safe on a terminal too.
@@ -153,21 +163,50 @@ pub(crate) async fn confirm(question: &str, consent: Consent, yes: bool) -> anyh
     Err(Refusal::new(Kind::Refused, "nothing was done").into())
 }
 
-/// Whether Ctrl-C was pressed; to be looked at between steps that are whole. From the first look on
-/// it does nothing else.
-#[derive(Default)]
-pub(crate) struct Interrupt(Option<BoxFuture<'static, std::io::Result<()>>>);
+/// Ctrl-C while something is done step by step: the first ends it after the step in flight, the
+/// second leaves that alone. From the moment this is made it does nothing else.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    signal: Signal,
+    pressed: bool,
+}
 
 impl Interrupt {
-    /// Whether it was pressed since the first look.
-    pub(crate) fn pressed(&mut self) -> bool {
-        let pressed = self
-            .0
-            .get_or_insert_with(|| Box::pin(tokio::signal::ctrl_c()));
-        pressed.now_or_never().is_some()
+    /// Begins to catch it.
+    pub(crate) fn catch() -> anyhow::Result<Self> {
+        let signal = signal(SignalKind::interrupt()).context("cannot catch signals")?;
+        let pressed = false;
+        Ok(Self { signal, pressed })
     }
 
-    /// Waits until it is.
+    /// Whether it was pressed.
+    pub(crate) fn pressed(&mut self) -> bool {
+        self.pressed |= self.signal.recv().now_or_never().is_some();
+        self.pressed
+    }
+
+    /// Does a step to its end, unless it is pressed for the second time meanwhile.
+    pub(crate) async fn through<T>(
+        &mut self,
+        step: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            tokio::select! {
+                done = step.as_mut() => return done,
+                _ = self.signal.recv() => {}
+            }
+            if self.pressed {
+                let text =
+                    "interrupted: what was in flight may be done all the same, the audit tells";
+                return Err(Refusal::new(Kind::Interrupted, text));
+            }
+            self.pressed = true;
+            remark("it ends after what is in flight; a second signal leaves that alone");
+        }
+    }
+
+    /// Waits until it is pressed.
     pub(crate) async fn wait() -> Refusal {
         let _ = tokio::signal::ctrl_c().await;
         Refusal::new(Kind::Interrupted, "interrupted")

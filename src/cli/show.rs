@@ -52,7 +52,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: ShowArgs) -> anyhow::
         if screen.json {
             put_json(&original)?;
         } else {
-            answer(&(clean::lines(&original.body) + "\n"));
+            answer(&(clean::lines(&original.body) + "\n"))?;
         }
         return Ok(Outcome::Done);
     }
@@ -69,7 +69,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: ShowArgs) -> anyhow::
     if screen.json {
         put_json(&detail)?;
     } else {
-        answer(&shown(&detail, screen));
+        answer(&shown(&detail, screen))?;
     }
     Ok(Outcome::Done)
 }
@@ -162,7 +162,7 @@ async fn counts(desk: &Desk, screen: Screen, args: &ShowArgs) -> anyhow::Result<
         let scanned = spell::count(detail.scanned);
         text.push_str(&format!("\nonly the oldest {scanned} were looked at\n"));
     }
-    answer(&text);
+    answer(&text)?;
     Ok(Outcome::Done)
 }
 

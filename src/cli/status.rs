@@ -12,7 +12,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen) -> anyhow::Result<Outcome> 
     if screen.json {
         put_json(&status)?;
     } else {
-        answer(&shown(&status, screen));
+        answer(&shown(&status, screen))?;
     }
     Ok(if well { Outcome::Done } else { Outcome::Failed })
 }

@@ -12,6 +12,8 @@ const NARROWEST: usize = 8;
 pub(crate) enum Column {
     /// Texts.
     Left(&'static str),
+    /// What is to be copied from here, and so never cut while the others can give way.
+    Whole(&'static str),
     /// Numbers.
     Right(&'static str),
 }
@@ -65,7 +67,9 @@ impl Table {
         let gaps = GAP * self.columns.len().saturating_sub(1);
         loop {
             let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(room);
-            let Some(widest) = widths.iter_mut().max() else {
+            let yielding = widths.iter_mut().zip(&self.columns);
+            let yielding = yielding.filter(|(_, column)| !matches!(column, Column::Whole(_)));
+            let Some(widest) = yielding.map(|(width, _)| width).max() else {
                 return widths;
             };
             if over == 0 || *widest <= NARROWEST {
@@ -79,7 +83,7 @@ impl Table {
 impl Column {
     fn head(self) -> &'static str {
         match self {
-            Self::Left(head) | Self::Right(head) => head,
+            Self::Left(head) | Self::Whole(head) | Self::Right(head) => head,
         }
     }
 
@@ -87,7 +91,7 @@ impl Column {
         let cell = cut(cell, width);
         let blanks = " ".repeat(width.saturating_sub(measure(&cell)));
         match self {
-            Self::Left(_) => cell + &blanks,
+            Self::Left(_) | Self::Whole(_) => cell + &blanks,
             Self::Right(_) => blanks + &cell,
         }
     }
@@ -142,6 +146,13 @@ mod tests {
         let table = table(&[["sw1", "7", "a very long text that nobody needs to the end"]]);
         let lines = table.lines(Some(26));
         assert_eq!(lines[1], "sw1   7  a very long text…");
+    }
+
+    #[test]
+    fn what_is_to_be_copied_is_never_cut_while_others_can_give_way() {
+        let mut table = Table::new(&[Column::Whole("id"), Column::Left("says")]);
+        table.row(["0123456789ab", "a long text that nobody needs"]);
+        assert_eq!(table.lines(Some(24))[1], "0123456789ab  a long te…");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) async fn run(desk: &Desk, screen: Screen, args: TopArgs) -> anyhow::R
         let well = view.now.as_ref().is_some_and(|now| now.redis == "up");
         match &view.now {
             Some(now) if screen.json => put_json(now)?,
-            _ => answer(&(view.shown(screen).join("\n") + "\n")),
+            _ => answer(&(view.shown(screen).join("\n") + "\n"))?,
         }
         return Ok(if well { Outcome::Done } else { Outcome::Failed });
     }

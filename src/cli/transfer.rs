@@ -41,7 +41,7 @@ pub(crate) struct Counted {
 pub(crate) struct ExportArgs {
     /// Queue, such as alerter or dead
     queue: String,
-    /// File to write, which is there only once it is whole; without it standard output
+    /// File to write, which is there only once it is whole; without it, or with -, standard output
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub(super) async fn export(
     args: ExportArgs,
 ) -> anyhow::Result<Outcome> {
     let filter = Filter::from(args.filter);
-    let Some(to) = &args.to else {
+    let Some(to) = args.to.filter(|to| to != Path::new("-")) else {
         let lines = desk.export(&args.queue, &filter, |line| put(&json_line(line)?));
         let lines = lines.await?;
         put(&json_line(&ending(lines))?)?;
@@ -98,14 +98,14 @@ pub(super) async fn export(
     out.write_all(json_line(&ending(lines))?.as_bytes())?;
     let file = out.into_inner().map_err(|error| bad(error.to_string()))?;
     file.as_file().sync_all()?;
-    file.persist(to)
+    file.persist(&to)
         .map_err(|error| bad(error.error.to_string()))?;
     if screen.json {
         put_json(&ending(lines))?;
     } else {
         let path = to.display().to_string();
         let count = spell::of(lines, "message");
-        answer(&format!("{count} written to {}\n", clean::line(&path)));
+        answer(&format!("{count} written to {}\n", clean::line(&path)))?;
     }
     Ok(Outcome::Done)
 }
@@ -132,12 +132,14 @@ pub(super) async fn import(
     let mut parts = Parts::new(BufReader::new(&file), args.skip);
     let (mut imported, mut depth_after) = (0, 0);
     let bar = bar();
-    let mut interrupt = Interrupt::default();
+    let mut interrupt = Interrupt::catch()?;
     while let Some(part) = parts.next()? {
         let outcome = if interrupt.pressed() {
             Err(Refusal::new(Kind::Interrupted, "interrupted"))
         } else {
-            desk.import(&args.queue, part).await
+            interrupt
+                .through(Box::pin(desk.import(&args.queue, part)))
+                .await
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
@@ -149,6 +151,12 @@ pub(super) async fn import(
                 remark(&format!(
                     "{imported} of {lines} were imported; look whether more arrived, and go on with --skip {done}"
                 ));
+                if screen.json {
+                    put_json(&ImportOutcome {
+                        imported,
+                        depth_after,
+                    })?;
+                }
                 return Ok(match refusal.kind {
                     Kind::Interrupted => Outcome::Killed,
                     _ => Outcome::Partly,
@@ -168,7 +176,7 @@ pub(super) async fn import(
     } else {
         let count = spell::of(imported, "message");
         let after = spell::count(depth_after);
-        answer(&format!("{count} imported; {queue} has {after} now\n"));
+        answer(&format!("{count} imported; {queue} has {after} now\n"))?;
     }
     Ok(Outcome::Done)
 }
@@ -192,19 +200,22 @@ fn bar() -> ProgressBar {
 
 /// The lines, where they can be read twice: once to check them all, once to push them.
 fn opened(file: Option<&Path>) -> anyhow::Result<File> {
-    match file {
+    let bad = |path: &Path, error| Refusal::usage(format!("{}: {error}", path.display()));
+    let mut from: Box<dyn std::io::Read> = match file {
         Some(path) if path != Path::new("-") => {
-            let opened = File::open(path);
-            opened.map_err(|error| Refusal::usage(format!("{}: {error}", path.display())).into())
+            let opened = File::open(path).map_err(|error| bad(path, error))?;
+            if opened.metadata()?.is_file() {
+                return Ok(opened);
+            }
+            Box::new(opened)
         }
-        _ => {
-            let mut spool = tempfile::tempfile().context("cannot make a file for the lines")?;
-            std::io::copy(&mut std::io::stdin().lock(), &mut spool)
-                .context("cannot read standard input")?;
-            spool.rewind()?;
-            Ok(spool)
-        }
-    }
+        _ => Box::new(std::io::stdin().lock()),
+    };
+    // A pipe can be read once only.
+    let mut spool = tempfile::tempfile().context("cannot make a file for the lines")?;
+    std::io::copy(&mut from, &mut spool).context("cannot read the lines")?;
+    spool.rewind()?;
+    Ok(spool)
 }
 
 /// What a file of lines turned out to be.

@@ -61,6 +61,9 @@ impl Reader {
                         .problems
                         .push(format!("{name} is not valid UTF-8: expected text"));
                 }
+                Ok(text) if name == api::KEY_FILE => {
+                    reader.set.insert(name, text);
+                }
                 Ok(text) if name.starts_with("SOURCE_") => {
                     reader.of_sources.insert(name, text);
                 }

@@ -3,7 +3,8 @@
 //!
 //! A request passes, from the outside in: `limits::dress`, which makes every failure a problem and
 //! counts; `access::guard`, which knows who asks and refuses who may not, before anything else is
-//! looked at; `limits::bound`, which gives it a place and a time; and its page.
+//! looked at; `limits::bound`, which gives it a place and a time, and has acts done to their end; and
+//! its page.
 
 mod access;
 mod acts;
@@ -25,13 +26,16 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use access::{Access, Keys};
 pub use problem::Problem;
 
+use super::CLOSE_TIMEOUT;
 use crate::metrics::ApiMetrics;
 use crate::operate::Operator;
 use crate::operate::wire::Who;
@@ -77,7 +81,9 @@ struct Shared {
     access: Access,
     metrics: Option<ApiMetrics>,
     failures: Mutex<Failures>,
-    places: Arc<Semaphore>,
+    places: limits::Places,
+    /// What is being done, whoever waits for it.
+    acts: TaskTracker,
     document: OnceLock<Bytes>,
 }
 
@@ -100,9 +106,20 @@ impl ApiState {
             access,
             metrics,
             failures: Mutex::default(),
-            places: Arc::new(Semaphore::new(limits::AT_ONCE)),
+            places: limits::Places::default(),
+            acts: TaskTracker::new(),
             document: OnceLock::new(),
         }))
+    }
+
+    /// From this moment on acts have as long to end as the listener's connections have: those whose
+    /// client has gone would not be waited for with its connection.
+    pub async fn acts_ended(&self, closing: CancellationToken) {
+        closing.cancelled().await;
+        self.0.acts.close();
+        if timeout(CLOSE_TIMEOUT, self.0.acts.wait()).await.is_err() {
+            tracing::warn!("an operator's act did not end in time; the audit tells what it did");
+        }
     }
 }
 

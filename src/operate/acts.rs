@@ -6,12 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::judge::{Task, Verdict, act, replaced};
-use super::look::{check_digest, line};
+use super::look::line;
 use super::mover::{Chosen, Moved, Mover};
 use super::plans::allowed;
 use super::queues::Queue;
 use super::wire::{
-    ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line, Named,
+    ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line,
     Original, Who,
 };
 use super::{Error, Operator, now};
@@ -25,8 +25,6 @@ const LINES: usize = 1_000;
 const LINE_BYTES: usize = 8 * 1024 * 1024;
 /// Tries of an act while others are at work on the queue.
 const TRIES: u32 = 5;
-/// Why a message that was named too shortly is left.
-const AMBIGUOUS: &str = "several messages have a digest that begins so";
 /// Bodies that are kept of edited messages, about.
 const ORIGINALS: u64 = 1_000;
 
@@ -52,9 +50,6 @@ impl Operator {
             let expected = format!("1 to {MOST} messages");
             return Err(Error::invalid("messages", &count.to_string(), expected));
         }
-        for named in &request.messages {
-            check_digest(&named.digest)?;
-        }
         let rules = self.rules(queue);
         let nothing = Filter::default();
         let task = Task {
@@ -64,23 +59,38 @@ impl Operator {
             rules: &rules,
             force: request.force,
         };
+        // Whom each name means is known before anything moves: one that cannot be used moves nothing.
+        let mut missing = vec![];
+        // How often each is meant, and where it was seen.
+        let mut wanted: BTreeMap<String, (usize, Option<u64>)> = BTreeMap::new();
+        for named in &request.messages {
+            let Some((digest, seen)) = self.meant(queue, named).await? else {
+                missing.push(named.digest.clone());
+                continue;
+            };
+            let (times, at) = wanted.entry(digest).or_insert((0, seen));
+            *times += 1;
+            *at = at.or(seen);
+        }
         let depth_before = self.store.depth(&queue.lists.source).await?;
         let mut outcome = ActOutcome {
             wanted: count as u64,
             moved: 0,
-            missing: vec![],
+            missing,
             left: BTreeMap::new(),
             depth_before,
             depth_after: depth_before,
             summary: String::new(),
         };
         let mut mover = self.mover(queue, action.as_str(), who, &[])?;
-        for named in &request.messages {
-            let taken = self.take(queue, named, &task, &mut mover).await;
-            match taken {
+        let each = wanted
+            .into_iter()
+            .flat_map(|(digest, (times, at))| std::iter::repeat_n((digest, at), times));
+        for (digest, at) in each {
+            match self.take(queue, &digest, at, &task, &mut mover).await {
                 Ok(Taken::Moved) => outcome.moved += 1,
                 Ok(Taken::Left(why)) => *outcome.left.entry(why.into()).or_default() += 1,
-                Ok(Taken::Missing) => outcome.missing.push(named.digest.clone()),
+                Ok(Taken::Missing) => outcome.missing.push(digest),
                 Err(error) if outcome.moved == 0 => return Err(error),
                 // What was moved before is worth telling; of the others nobody knows better.
                 Err(error) => {
@@ -116,14 +126,14 @@ impl Operator {
     async fn take(
         &self,
         queue: &Queue,
-        named: &Named,
+        digest: &str,
+        at: Option<u64>,
         task: &Task<'_>,
         mover: &mut Mover,
     ) -> Result<Taken, Error> {
         for _ in 0..TRIES {
-            let found = match self.find(queue, &named.digest, named.at).await {
+            let found = match self.find(queue, digest, at).await {
                 Err(Error::NotFound { .. }) => return Ok(Taken::Missing),
-                Err(Error::Conflict(_)) => return Ok(Taken::Left(AMBIGUOUS)),
                 found => found?,
             };
             let transfer = match act(&found.bytes, task, now()) {
@@ -162,6 +172,7 @@ impl Operator {
             return Err(Error::invalid("body", new, expected));
         }
         let found = self.find(queue, digest_, request.at).await?;
+        found.only(digest_)?;
         let old = digest(&found.bytes);
         let transfer = replaced(&found.bytes, new, &rules, now());
         let after = digest(&transfer.arriving());

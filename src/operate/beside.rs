@@ -1,6 +1,7 @@
 //! What lies beside the queues: pauses, dynamic settings, the audit.
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::plans::json;
 use super::queues::{Queue, Role};
@@ -11,7 +12,8 @@ use super::wire::{
 use super::{Error, Operator, now};
 use crate::audit::read::{self, Stream};
 use crate::audit::{self, Kind, entry};
-use crate::settings;
+use crate::link::{self, Links};
+use crate::settings::{self, Overlay};
 
 /// The longest pause that ends by itself, and the longest life of a setting, in seconds.
 const LONGEST: u64 = 30 * 86_400;
@@ -132,6 +134,19 @@ impl Operator {
                 until: None,
             },
         }))
+    }
+
+    /// Has what Redis holds of the settings count, as it does for a daemon that has just started; for
+    /// who lives no longer than a command.
+    ///
+    /// # Errors
+    /// When they cannot be read; those of the environment count on.
+    pub async fn catch_up(&mut self) -> Result<(), link::Error> {
+        let mut links = Links::new(self.store.config().clone());
+        let found = settings::watch::read(&mut links).await?;
+        let (settings, _) = Overlay::new((*self.base).clone()).take(&found);
+        (_, self.settings) = watch::channel(settings);
+        Ok(())
     }
 
     /// All dynamic settings.

@@ -12,9 +12,11 @@ use super::plans::check;
 use super::queues::{Queue, Role};
 use super::runs::bounds;
 use super::scan::{Cursor, Scan};
+use super::search::{Found, Search, WHOLE, hexadecimal};
 use super::store::End;
 use super::wire::{
-    AuditRequest, Detail, Filter, Line, Message, Page, PageRequest, QueueDetail, QueueView, Status,
+    AuditRequest, Detail, Filter, Line, Message, Named, Page, PageRequest, QueueDetail, QueueView,
+    Status,
 };
 use super::{Error, ExportPage, Operator, now};
 use crate::audit::digest;
@@ -28,22 +30,12 @@ const SCAN: u64 = 20_000;
 const MOST: u64 = 1_000_000;
 /// Messages that are looked at in search of one.
 const SEARCH: u64 = 100_000;
-/// Digits of a digest that are enough to look for it.
-const DIGITS: usize = 8;
 /// One answer takes so long at most; what was seen by then is the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of a message with line breaks and indents, at most, about.
 const PRETTY: usize = 4 * 1024 * 1024;
 /// Bytes of a page of an export, about.
 const EXPORT_BYTES: usize = 4 * 1024 * 1024;
-
-/// A message that was found.
-pub(super) struct Found {
-    pub(super) bytes: Vec<u8>,
-    /// Its places, counted from the oldest.
-    pub(super) at: Vec<u64>,
-    pub(super) scanned: u64,
-}
 
 impl Operator {
     /// How things stand. It answers also while Redis is away.
@@ -302,8 +294,7 @@ impl Operator {
         wanted: &str,
         at: Option<u64>,
     ) -> Result<Found, Error> {
-        let wanted = wanted.to_ascii_lowercase();
-        check_digest(&wanted)?;
+        let wanted = hexadecimal(wanted)?;
         let mut scanned = 0;
         let list = &queue.lists.source;
         // No list is longer.
@@ -312,32 +303,60 @@ impl Operator {
             let from = at.saturating_sub(NEAR);
             let mut way = Scan::new(&self.store, list, End::Oldest, from);
             let mut budget = Budget::new(Some(NEAR + 1));
-            let found = search(&mut way, &mut budget, &wanted).await?;
+            let (found, _) = search(&mut way, &mut budget, &wanted).await?;
             scanned += budget.spent;
-            if let Some(mut found) = found {
-                found.scanned = scanned;
-                return Ok(found);
+            if let Some(found) = found {
+                return Ok(Found {
+                    scanned,
+                    alone: true,
+                    ..found
+                });
             }
         }
         let mut way = Scan::new(&self.store, list, End::Oldest, 0);
         let mut budget = Budget::new(Some(SEARCH));
-        let all = search(&mut way, &mut budget, &wanted).await?;
+        let (found, all) = search(&mut way, &mut budget, &wanted).await?;
         scanned += budget.spent;
-        let mut found = all.ok_or_else(|| {
-            if budget.spent < way.depth() {
-                let searched = budget.spent;
-                return Error::NotFound {
-                    what: "message",
-                    name: format!(
-                        "{wanted} among the oldest {searched} of {}; say where it was seen (at), or look for it with a filter",
-                        way.depth()
-                    ),
-                };
+        let found = found.ok_or_else(|| {
+            if all {
+                return Error::not_found("message", &wanted);
             }
-            Error::not_found("message", &wanted)
+            let (searched, depth) = (budget.spent, way.depth());
+            Error::NotFound {
+                what: "message",
+                name: format!(
+                    "{wanted} among the oldest {searched} of {depth}; say where it was seen (at), or look for it with a filter"
+                ),
+            }
         })?;
-        found.scanned = scanned;
-        Ok(found)
+        Ok(Found {
+            scanned,
+            alone: all || wanted.len() == WHOLE,
+            ..found
+        })
+    }
+
+    /// The digest of the one message that is meant; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error`] says which, also where others may be meant as well.
+    pub(super) async fn meant(
+        &self,
+        queue: &Queue,
+        named: &Named,
+    ) -> Result<Option<(String, Option<u64>)>, Error> {
+        let wanted = hexadecimal(&named.digest)?;
+        if wanted.len() == WHOLE {
+            return Ok(Some((wanted, named.at)));
+        }
+        match self.find(queue, &wanted, named.at).await {
+            Ok(found) => {
+                found.only(&wanted)?;
+                Ok(Some((digest(&found.bytes), found.at.first().copied())))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -347,69 +366,22 @@ const NEAR: u64 = 500;
 /// Places in a list, at most.
 const LONGEST: u64 = 1_000_000_000;
 
-/// Whether a text can be the beginning of a digest.
-///
-/// # Errors
-/// [`Error::Invalid`].
-pub(super) fn check_digest(text: &str) -> Result<(), Error> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if digits && (DIGITS..=40).contains(&text.len()) {
-        return Ok(());
-    }
-    let expected = "8 to 40 hexadecimal digits of a message's SHA-1";
-    Err(Error::invalid("digest", text, expected))
-}
-
-/// Looks for a message on this way, as far as the budget goes.
+/// Looks for a message on this way, as far as the budget goes, and says whether that was to its end.
 async fn search(
     way: &mut Scan<'_>,
     budget: &mut Budget,
     wanted: &str,
-) -> Result<Option<Found>, Error> {
-    let mut all: Option<Found> = None;
+) -> Result<(Option<Found>, bool), Error> {
+    let mut search = Search::new(wanted);
     while let Some(most) = budget.left() {
         let Some(step) = way.next(most).await? else {
-            break;
+            return Ok((search.found()?, true));
         };
         budget.spend(step.entries.len());
-        if let Some(more) = Found::among(&step.entries, step.at, wanted)? {
-            match &mut all {
-                None => all = Some(more),
-                Some(found) if found.bytes == more.bytes => found.at.extend(more.at),
-                Some(_) => return Err(ambiguous(wanted)),
-            }
-        }
+        search.look(&step.entries, step.at);
     }
-    Ok(all)
-}
-
-impl Found {
-    fn among(entries: &[Vec<u8>], at: u64, wanted: &str) -> Result<Option<Self>, Error> {
-        let mut found: Option<Self> = None;
-        for (bytes, at) in entries.iter().zip(at..) {
-            if !digest(bytes).starts_with(wanted) {
-                continue;
-            }
-            match &mut found {
-                None => {
-                    found = Some(Self {
-                        bytes: bytes.clone(),
-                        at: vec![at],
-                        scanned: 0,
-                    });
-                }
-                Some(found) if found.bytes == *bytes => found.at.push(at),
-                Some(_) => return Err(ambiguous(wanted)),
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn ambiguous(digest: &str) -> Error {
-    Error::Conflict(format!(
-        "several messages have a digest that begins with {digest}: give more of it"
-    ))
+    let all = budget.spent >= way.depth();
+    Ok((search.found()?, all))
 }
 
 struct Walked {

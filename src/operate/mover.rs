@@ -41,18 +41,6 @@ pub enum Moved {
     Conflict,
 }
 
-/// How many of the first ones may be moved together, by their bytes.
-pub fn together(sizes: impl Iterator<Item = usize>) -> usize {
-    let mut left = BYTES;
-    let fits = |(index, bytes): &(usize, usize)| {
-        let bytes = *bytes as u64;
-        let fits = *index == 0 || bytes <= left;
-        left = left.saturating_sub(bytes);
-        fits
-    };
-    sizes.enumerate().take_while(fits).count()
-}
-
 /// Moves off one list.
 #[derive(Debug)]
 pub struct Mover {
@@ -173,17 +161,6 @@ fn failed(error: &dlq::Error) -> Error {
 mod tests {
     use super::*;
     use crate::dlq::Disposition;
-
-    #[test]
-    fn large_messages_go_alone_and_others_together() {
-        let large = usize::try_from(BYTES).expect("small") + 1;
-        let of = |sizes: &[usize]| together(sizes.iter().copied());
-        assert_eq!(of(&[]), 0);
-        assert_eq!(of(&[large, 1]), 1);
-        assert_eq!(of(&[1, large, 1]), 1);
-        assert_eq!(of(&[large / 2, large / 2, 1]), 2, "just so");
-        assert_eq!(of(&[1; 300]), 300);
-    }
 
     fn chosen(at: u64, bytes: usize) -> Chosen {
         let entry = Entry(vec![b'x'; bytes]);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::judge::{Task, Verdict, judge};
 use super::letter::Letter;
 use super::queues::{Queue, Role};
+use super::runs::bounds;
 use super::runs::way::{Mark, Marks};
 use super::scan::Scan;
 use super::store::{End, milliseconds};
@@ -20,6 +21,9 @@ const GOOD_FOR: Duration = Duration::from_secs(600);
 
 /// A plan looks at a list for so long at most; what it has seen by then is the plan.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Messages of a plan, at most: more than any list has.
+const LIMIT: u64 = 1_000_000_000;
 
 /// Messages that a plan shows.
 const SAMPLE: usize = 10;
@@ -54,6 +58,7 @@ impl Operator {
         let action = request.action;
         allowed(action, queue)?;
         check(&request.filter)?;
+        bounds("limit", request.limit, LIMIT)?;
         let rules = self.rules(queue);
         let task = Task {
             action,

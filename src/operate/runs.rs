@@ -50,7 +50,8 @@ impl Operator {
     /// Starts a run of a plan.
     ///
     /// # Errors
-    /// [`Error`] says which; a plan that was run, has expired, or never was is not found.
+    /// [`Error`] says which; a plan that was run, has expired, or never was is not found, and one
+    /// that is not what it is believed to be is a conflict.
     pub async fn start(&self, request: &RunRequest, who: &Who) -> Result<RunView, Error> {
         let unknown = || Error::not_found("plan", &request.token);
         let (name, plan_id) = request.token.rsplit_once('.').ok_or_else(unknown)?;
@@ -65,6 +66,7 @@ impl Operator {
         let plan: Plan = text
             .and_then(|text| serde_json::from_str(&text).ok())
             .ok_or_else(unknown)?;
+        as_believed(&plan, request)?;
         if plan.action == super::wire::Action::Export {
             return Err(Error::NotHere("an export needs no run: it is read".into()));
         }
@@ -395,6 +397,19 @@ fn summary(view: &RunView, why: Option<&str>) -> String {
     text
 }
 
+/// A token does not tell what its plan does, so that whoever runs it may say what he believes.
+fn as_believed(plan: &Plan, request: &RunRequest) -> Result<(), Error> {
+    let action = request.action.is_none_or(|action| action == plan.action);
+    if action && request.would_move.is_none_or(|count| count == plan.wanted) {
+        return Ok(());
+    }
+    let (action, wanted) = (plan.action.as_str(), plan.wanted);
+    let whole = if wanted == 1 { "message" } else { "messages" };
+    Err(Error::Conflict(format!(
+        "this plan is to {action} {wanted} {whole}, and not what the request says it is: nothing was run, and the plan can still be run"
+    )))
+}
+
 /// The part of a run's name behind the queue.
 fn id(run: &str) -> &str {
     run.rsplit_once('.').map_or(run, |(_, id)| id)
@@ -418,5 +433,5 @@ fn unexpected() -> Error {
     ))
 }
 
-static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("runs/forget.lua")));
 static START: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("runs/start.lua")));
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("runs/forget.lua")));

@@ -258,6 +258,7 @@ pub struct Named {
     pub digest: String,
     /// Where it was seen last, to find it sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     pub at: Option<u64>,
 }
 
@@ -302,6 +303,7 @@ pub struct EditRequest {
     pub body: String,
     /// Where it was seen last, to find it sooner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     pub at: Option<u64>,
 }
 
@@ -344,6 +346,7 @@ pub struct PlanRequest {
     pub filter: Filter,
     /// With how many of them, at most, the oldest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
     pub limit: Option<u64>,
     /// Also with those that the alerter would discard.
     #[serde(default)]
@@ -382,11 +385,19 @@ pub struct PlanView {
 }
 
 /// A request to run a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// The plan's token.
     pub token: String,
+    /// What the plan is believed to do, as its `action` says: one that does anything else is not
+    /// run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// How many messages it is believed to move, as its `would_move` says: one of any other number
+    /// is not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_move: Option<u64>,
     /// Messages a second, at most; as fast as it goes if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000)]

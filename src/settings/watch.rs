@@ -148,7 +148,8 @@ fn publish(
     });
 }
 
-async fn read(links: &mut Links) -> Result<Vec<Option<String>>, Error> {
+/// What Redis holds, one text a key in the order of [`keys`].
+pub(crate) async fn read(links: &mut Links) -> Result<Vec<Option<String>>, Error> {
     let mut found = Vec::new();
     for key in keys() {
         // Bytes, because a value that is no text must be refused and not end the reading. The same

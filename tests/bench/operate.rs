@@ -238,8 +238,7 @@ async fn run(
         .await?;
     let request = RunRequest {
         token: plan.token,
-        rate: None,
-        seconds: None,
+        ..RunRequest::default()
     };
     let run = operator.start(&request, &who()).await?;
     let began = Instant::now();

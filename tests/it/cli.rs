@@ -10,6 +10,7 @@ use crate::support::{DEAD, Redis, SOURCE, TARGET, until};
 mod here;
 mod remote;
 mod terminal;
+mod tls;
 
 /// A command line with the variables of a daemon on this server.
 pub(crate) struct Cli {

@@ -121,6 +121,7 @@ fn imports_stay_in_their_files() {
             &[
                 "background.rs",
                 "http/connections.rs",
+                "http/api/limits.rs",
                 "app.rs",
                 "demo/server.rs",
             ],

@@ -12,6 +12,8 @@ const BIND: &str = "API_BIND_REMEDIATION";
 const KEY: &str = "REMEDIATION_API_KEY";
 const READ_KEY: &str = "REMEDIATION_API_READ_KEY";
 const DEFAULT_PORT: u16 = 8400;
+/// Where the command line finds its key; it opens files, and this here does not.
+pub(super) const KEY_FILE: &str = "REMEDIATION_API_KEY_FILE";
 
 impl Reader {
     /// The operator's API, if there is to be one. `others` are the ports of the other listeners.
@@ -71,6 +73,9 @@ impl Reader {
             None if keyless => Some(std::net::Ipv4Addr::LOCALHOST.into()),
             None => None,
         };
+        if key.is_none() && self.set.contains_key(KEY_FILE) {
+            self.warn("REMEDIATION_API_KEY_FILE is read by the command line alone: the daemon takes its key from REMEDIATION_API_KEY");
+        }
         if key.is_none() && read_key.is_some() {
             self.warn("REMEDIATION_API_KEY is not set: with REMEDIATION_API_READ_KEY alone the API only reads");
         }

@@ -48,7 +48,7 @@ pub struct Keys {
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Operator,
     Reader,
 }
@@ -90,6 +90,11 @@ impl Keys {
     }
 }
 
+/// Whether no page does anything when it is asked so.
+pub(super) fn only_reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest_ = [0; 32];
     digest_.copy_from_slice(digest(&SHA256, bytes).as_ref());
@@ -111,8 +116,9 @@ pub(super) async fn guard(State(api): State<ApiState>, mut asked: Request, go: N
     let peer = asked.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
     match api.caller(asked.method(), asked.headers(), peer) {
-        Ok(caller) => {
+        Ok((caller, role)) => {
             asked.extensions_mut().insert(caller);
+            asked.extensions_mut().insert(role);
             go.run(asked).await
         }
         Err(problem) => problem.into_response(),
@@ -125,9 +131,9 @@ impl ApiState {
         method: &Method,
         headers: &HeaderMap,
         peer: Option<IpAddr>,
-    ) -> Result<Caller, Problem> {
+    ) -> Result<(Caller, Role), Problem> {
         let role = match &self.0.access {
-            Access::Known(who) => return Ok(Caller(who.clone())),
+            Access::Known(who) => return Ok((Caller(who.clone()), Role::Operator)),
             Access::Loopback => {
                 no_browser(headers)?;
                 Role::Operator
@@ -137,22 +143,22 @@ impl ApiState {
                 Some(key) => keys.role(key).ok_or_else(|| self.wrong_key(peer))?,
             },
         };
-        let reads = matches!(*method, Method::GET | Method::HEAD);
-        if role == Role::Reader && !reads {
+        if role == Role::Reader && !only_reads(method) {
             let detail = "this key may only read; acts take the one in REMEDIATION_API_KEY";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let role = match role {
+        let name = match role {
             Role::Operator => "operator",
             Role::Reader => "reader",
         };
-        Ok(Caller(Who {
+        let who = Who {
             name: match user(headers)? {
-                None => role.to_owned(),
-                Some(user) => format!("{role}:{user}"),
+                None => name.to_owned(),
+                Some(user) => format!("{name}:{user}"),
             },
             from: peer.map_or_else(|| "api".to_owned(), |peer| format!("api {peer}")),
-        }))
+        };
+        Ok((Caller(who), role))
     }
 
     fn wrong_key(&self, peer: Option<IpAddr>) -> Problem {

@@ -2,7 +2,6 @@
 //! read. A failure in the middle breaks the connection off, so that no short answer looks whole.
 
 use std::io;
-use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -11,7 +10,6 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::ApiState;
@@ -45,7 +43,7 @@ struct Export {
     filter: Filter,
     next: Next,
     lines: u64,
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 enum Next {
@@ -82,7 +80,7 @@ pub(super) async fn export(
         filter,
         next: Next::Page(first),
         lines: 0,
-        _place: place.hold(),
+        _place: place,
     };
     let parts = stream::try_unfold(export, part);
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];

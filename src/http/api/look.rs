@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::{Always, Named, Problem};
+use super::problem::{Acts, Always, Named, Problem};
 use super::take::{Asked, Pairs, Taken};
 use super::{Answer, ApiState, Reply};
 use crate::operate::wire::{
@@ -271,7 +271,7 @@ pub(super) async fn messages(
 /// A message, whole, with its history
 #[utoipa::path(
     get, path = "/queues/{queue}/messages/{digest}", tag = "messages", params(InMessage, At),
-    responses((status = 200, description = "The message.", body = Detail), Always, Named),
+    responses((status = 200, description = "The message.", body = Detail), Always, Named, Acts),
 )]
 pub(super) async fn message(
     State(api): State<ApiState>,

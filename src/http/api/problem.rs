@@ -190,7 +190,9 @@ impl IntoResponses for Always {
             ),
         ]);
         // The one that is refused before anybody here sees it, and so without a body.
-        let head = ResponseBuilder::new().description("The head is larger than 16 KiB.");
+        let head = ResponseBuilder::new().description(
+            "The head is larger than 8 KiB, or has more than 100 lines; without a body.",
+        );
         all.insert("431".to_owned(), RefOr::T(head.build()));
         all
     }
@@ -210,7 +212,8 @@ pub(super) struct Acts;
 
 impl IntoResponses for Acts {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[(409, "It cannot be done there, or somebody else is at it.")])
+        let conflict = "It cannot be done there, somebody else is at it, several messages are meant where one was named, or a plan is not what the request says.";
+        described(&[(409, conflict)])
     }
 }
 

@@ -29,9 +29,6 @@ const MAX_CONFLICTS: u32 = 50;
 /// Messages that are looked at before those of them that are meant are moved, at most.
 const LOOKED_AT: u64 = 5_000;
 
-/// So many messages before the end of a plan it is looked for once more.
-const LAST: u64 = LOOKED_AT;
-
 /// What somebody needs to work at a run.
 pub(super) struct Work<'a> {
     operator: &'a Operator,
@@ -134,8 +131,7 @@ impl<'a> Work<'a> {
         seen: &mut (impl FnMut(&RunView) + Send),
         cancel: &CancellationToken,
     ) -> Result<Ending, Error> {
-        // Whoever worked at it before may have begun a batch, in a cluster, and moved more than it
-        // has written down.
+        // Whoever worked at it before may have begun, or moved, more than it has written down.
         self.mover.finish().await?;
         self.recount().await?;
         self.begin_again();
@@ -171,13 +167,9 @@ impl<'a> Work<'a> {
                 }
                 continue;
             }
-            if self.record.way.ahead() <= LAST
-                && self.swept.is_none()
-                && let Some(end) = self.find_end().await?
-            {
+            if let Some(end) = self.step(&rules, allowed).await? {
                 return Ok(end);
             }
-            self.step(&rules, allowed).await?;
             if self.conflicts >= MAX_CONFLICTS {
                 let why = "others changed the queue each time";
                 return Ok(Ending::State(RunState::Failed, Some(why.into())));
@@ -247,23 +239,31 @@ impl<'a> Work<'a> {
     }
 
     /// Finds some messages that are meant and moves them.
-    async fn step(&mut self, rules: &Rules, allowed: u64) -> Result<(), Error> {
-        if self.record.way.ahead() == 0 {
-            return Ok(());
-        }
+    async fn step(&mut self, rules: &Rules, allowed: u64) -> Result<Option<Ending>, Error> {
+        let last = self.record.way.ahead() <= LOOKED_AT;
         let found = self.find(rules, allowed).await?;
         if found.looked_at == 0 {
             // There are fewer than there were.
             self.record.way.bound = self.record.way.kept;
             self.show_way();
-            return Ok(());
+            return Ok(None);
         }
         self.step = found.step;
+        if last && self.swept.is_none() {
+            // Only now it is sure that what was found is in the plan: should older ones go from here
+            // on, it is not where it was found.
+            if let Some(end) = self.find_end().await? {
+                return Ok(Some(end));
+            }
+            let way = &self.record.way;
+            if way.kept + found.looked_at > way.bound {
+                return Ok(None);
+            }
+        }
         let moved = found.chosen.len() as u64;
         if moved > 0 && self.mover.take(&found.chosen).await? == Moved::Conflict {
             self.conflicts += 1;
             self.record.view.conflicts += 1;
-            // Where anything lies now is not known: from the beginning.
             return self.start_over().await;
         }
         if moved > 0 {
@@ -280,19 +280,11 @@ impl<'a> Work<'a> {
         let way = &mut self.record.way;
         way.went(found.looked_at, moved, found.left);
         if way.ahead() > 0 && worth_rotating(way.kept, found.depth, moved, found.looked_at) {
-            let list = &self.queue.lists.source;
-            self.operator.store.rotate(list, way.kept).await?;
+            let source = &self.queue.lists.source;
+            self.operator.store.rotate(source, way.kept).await?;
             self.record.way.rotated();
         }
-        Ok(())
-    }
-
-    /// Goes back to the old end, after others were at work there.
-    async fn start_over(&mut self) -> Result<(), Error> {
-        self.begin_again();
-        self.show_way();
-        self.pace.pause_after_conflict().await;
-        Ok(())
+        Ok(None)
     }
 
     /// Looks at messages until so many are found that are meant.
@@ -306,7 +298,7 @@ impl<'a> Work<'a> {
             rules,
             force: self.record.force,
         };
-        let to_scan = self.record.way.ahead();
+        let ahead = self.record.way.ahead();
         let wanted = view.wanted.saturating_sub(view.moved);
         let second = now();
         let mut found = Found::default();
@@ -317,14 +309,14 @@ impl<'a> Work<'a> {
             self.record.way.kept,
         );
         let mut scan = scan.with_step(self.step);
-        while found.looked_at < to_scan.min(LOOKED_AT) {
+        while found.looked_at < ahead.min(LOOKED_AT) {
             let missing = allowed.saturating_sub(found.chosen.len() as u64);
             if missing == 0 {
                 break;
             }
             // No more than is likely to be needed, because what is not has to be read again.
             let needed = missing.saturating_mul(self.each.max(1));
-            let Some(step) = scan.next(needed.min(to_scan - found.looked_at)).await? else {
+            let Some(step) = scan.next(needed.min(ahead - found.looked_at)).await? else {
                 break;
             };
             (found.depth, found.step) = (scan.depth(), scan.step());
@@ -346,6 +338,17 @@ impl<'a> Work<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// Goes back to the old end, after others were at work there.
+    async fn start_over(&mut self) -> Result<Option<Ending>, Error> {
+        self.begin_again();
+        self.pace.pause_after_conflict().await;
+        // The run itself may have moved the end of the plan when it looks for the last time.
+        match self.swept {
+            None => self.find_end().await,
+            Some(_) => Ok(None),
+        }
     }
 
     /// Writes down how it stands. Returns why to end, if so.

@@ -2,8 +2,10 @@
 
 use mutt_remediation::audit::digest;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::{Asker, letter, with_letters};
+use super::{Asker, KEY, letter, with_letters};
 use crate::support::redis::{DEAD, SOURCE, TARGET};
 use crate::support::until;
 
@@ -129,6 +131,144 @@ async fn a_plan_is_run_once_and_a_forged_token_never() {
         409
     );
     assert!(!daemon.log().contains(token), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_what_it_is_believed_to_be_is_not_run() {
+    let (redis, daemon) = with_letters(30).await;
+    let asker = Asker::of(&daemon).await;
+    let request = json!({"action": "purge", "filter": {"host": "sw1"}});
+    let (_, plan) = asker.post("/queues/alerter/plans", &request).await;
+    let token = &plan["token"];
+    for wrong in [
+        json!({"token": token, "action": "replay"}),
+        json!({"token": token, "action": "replay", "would_move": 10}),
+        json!({"token": token, "action": "purge", "would_move": 11}),
+        json!({"token": token, "would_move": 0}),
+    ] {
+        let (status, problem) = asker.post("/runs", &wrong).await;
+        assert_eq!(status, 409, "{problem}");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("to purge 10 messages"), "{detail}");
+    }
+    assert_eq!(asker.get("/runs").await.1, json!([]));
+    let (status, _) = asker
+        .post("/runs", &json!({"token": token, "action": "explode"}))
+        .await;
+    assert_eq!(status, 422);
+    let right = json!({"token": token, "action": "purge", "would_move": 10});
+    assert_eq!(asker.post("/runs", &right).await.0, 202, "it is still good");
+    until("the run is done", || async {
+        redis.len(SOURCE).await == 20
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_used_or_means_several_moves_nothing() {
+    // Found by trying: their digests begin alike.
+    let twins = [letter(8_170), letter(76_661)];
+    let (redis, daemon) = with_letters(4).await;
+    redis.dead_letter(&twins).await;
+    let asker = Asker::of(&daemon).await;
+    let digests = twins.map(|twin| digest(twin.as_bytes()));
+    let begin = "2a9b5d0a";
+    assert!(digests.iter().all(|digest| digest.starts_with(begin)));
+    let acts = "/queues/alerter/acts";
+    for (bad, status, says) in [
+        ("x", 422, "8 to 40 hexadecimal digits"),
+        ("2a9b5d0", 422, "8 to 40 hexadecimal digits"),
+        (
+            begin,
+            409,
+            "2 messages have digests that begin with 2a9b5d0a",
+        ),
+        ("2A9B5D0A", 409, "2 messages"),
+    ] {
+        for first in 0..4 {
+            let mut messages = named(&[first]);
+            messages.push(json!({"digest": bad}));
+            let body = json!({"action": "purge", "messages": messages});
+            let (found, problem) = asker.post(acts, &body).await;
+            assert_eq!(found, status, "{problem}");
+            assert!(problem["detail"].to_string().contains(says), "{problem}");
+        }
+    }
+    let message = format!("/queues/alerter/messages/{begin}");
+    assert_eq!(asker.get(&message).await.0, 409);
+    let edit = json!({"body": letter(1)});
+    assert_eq!(asker.post(&format!("{message}/edit"), &edit).await.0, 409);
+    assert_eq!(redis.len(SOURCE).await, 6, "whatever came before it");
+
+    // One digit more is enough, and two names of one message mean two copies of it.
+    let one = &digests[1][..9];
+    let messages = [json!({"digest": one}), json!({"digest": digests[1]})];
+    let body = json!({"action": "purge", "messages": messages});
+    let (_, outcome) = asker.post(acts, &body).await;
+    assert_eq!(
+        (&outcome["moved"], &outcome["missing"]),
+        (&json!(1), &json!([digests[1]])),
+        "{outcome}"
+    );
+    assert_eq!(asker.get(&message).await.1["digest"], digests[0].as_str());
+}
+
+#[tokio::test]
+async fn nothing_is_done_to_a_message_while_another_may_be_meant() {
+    let (redis, daemon) = with_letters(100_001).await;
+    let asker = Asker::of(&daemon).await;
+    let whole = digest(letter(0).as_bytes());
+    let acts = "/queues/alerter/acts";
+    let ask = async |message: Value| {
+        let body = json!({"action": "bury", "messages": [message]});
+        asker.post(acts, &body).await
+    };
+    let (status, problem) = ask(json!({"digest": &whole[..12]})).await;
+    assert_eq!(status, 409, "{problem}");
+    assert!(problem["detail"].to_string().contains("all 40 digits"));
+    assert_eq!(redis.len(DEAD).await, 0);
+    let (_, outcome) = ask(json!({"digest": &whole[..12], "at": 0})).await;
+    assert_eq!(outcome["moved"], 1, "{outcome}");
+    let (_, outcome) = ask(json!({"digest": digest(letter(1).as_bytes())})).await;
+    assert_eq!(outcome["moved"], 1, "{outcome}");
+    let (_, outcome) = ask(json!({"digest": digest(letter(2).as_bytes())[..12]})).await;
+    assert_eq!(outcome["moved"], 1, "now all of it is looked at: {outcome}");
+}
+
+#[tokio::test]
+async fn an_act_is_done_to_its_end_and_told_though_its_client_goes_away() {
+    let (redis, daemon) = with_letters(3).await;
+    let asker = Asker::of(&daemon).await;
+    assert_eq!(asker.get("/queues").await.0, 200);
+    // What writes waits from here on, and so does the act in its middle.
+    redis
+        .command::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"])
+        .await;
+    let body = json!({"action": "bury", "messages": named(&[1])}).to_string();
+    let request = format!(
+        "POST /api/v1/queues/alerter/acts HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut line = TcpStream::connect(asker.address).await.expect("connected");
+    line.write_all(request.as_bytes()).await.expect("sent");
+    until("its script waits", || async {
+        let clients: String = redis.command(&["CLIENT", "LIST"]).await;
+        let waits = |client: &str| client.contains(" flags=b ") && client.contains("cmd=eval");
+        clients.lines().any(waits)
+    })
+    .await;
+    line.shutdown().await.expect("it goes");
+    let mut answer = vec![];
+    // That the other side closes as well shows that it has noticed.
+    let _ = line.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"", "nobody is there for an answer");
+    redis.command::<()>(&["CLIENT", "UNPAUSE"]).await;
+    daemon
+        .until_logged("act=\"bury\" on=\"alerter\" outcome=\"moved 1 of 1")
+        .await;
+    assert_eq!((redis.len(DEAD).await, redis.len(SOURCE).await), (1, 2));
+    let (_, page) = asker.get("/audit?kind=act").await;
+    assert_eq!(page["entries"][0]["fields"]["act"], "bury", "{page}");
 }
 
 #[tokio::test]

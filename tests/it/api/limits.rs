@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Asker, KEY, answered, letter, with_letters};
+use super::{Asker, KEY, READ_KEY, answered, letter, with_letters};
 use crate::support::redis::SOURCE;
 use crate::support::until;
 
@@ -270,4 +270,31 @@ async fn too_many_requests_at_once_are_told_to_come_back_and_redis_away_is_told_
     redis.kill();
     let (status, problem) = asker.get("/runs").await;
     assert_eq!(status, 503, "{problem}");
+}
+
+#[tokio::test]
+async fn those_who_only_read_leave_room_for_those_who_act() {
+    let (redis, daemon) = with_letters(1).await;
+    let operator = Asker::of(&daemon).await;
+    let reader = Asker::with(&daemon, Some(READ_KEY)).await;
+    assert_eq!(reader.get("/queues").await.0, 200);
+    redis.signal("-STOP");
+    let ask = async |asker: &Asker| {
+        let request = asker.ask(Method::GET, "/runs");
+        let request = request.timeout(std::time::Duration::from_secs(60));
+        let response = request.send().await.expect("it answers");
+        let wait = response.headers().get("retry-after").cloned();
+        wait.is_some_and(|wait| wait == "1")
+    };
+    let many = futures_util::future::join_all((0..20).map(|_| ask(&reader)));
+    let one = async {
+        let refused = "mutt_remediation_api_requests_total{method=\"GET\",route=\"/api/v1/runs\",status=\"5xx\"}";
+        daemon.until_metric(refused, |count| count >= 8.0).await;
+        ask(&operator).await
+    };
+    let (many, one) = tokio::join!(many, one);
+    redis.signal("-CONT");
+    let refused = many.iter().filter(|too_many| **too_many);
+    assert_eq!(refused.count(), 20 - 12);
+    assert!(!one, "there is a place for the operator");
 }

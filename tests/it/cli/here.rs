@@ -1,5 +1,7 @@
 //! What each command does, on Redis itself.
 
+use std::io::Read as _;
+
 use super::*;
 
 #[tokio::test]
@@ -305,6 +307,19 @@ async fn an_export_can_be_imported_byte_for_byte() {
     assert!(said.err.contains("line 701"), "{said:?}");
     assert_eq!(redis.len(DEAD).await, 1_205);
 
+    let line = format!(
+        "exec {} import dead -y <(tail -n 2 {path} | head -n 1)",
+        cli.command(&[]).get_program().display()
+    );
+    let mut piped = Command::new("bash");
+    piped.args(["-c", &line]).env_clear();
+    piped.envs(
+        cli.command(&[])
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let said = Said::of(&piped.output().expect("it runs"));
+    assert_eq!(said.code, 0, "a pipe can be read once only: {said:?}");
     let said = cli.run_with(&["import", "dead", "--skip", "1204", "-y"], text.as_bytes());
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(redis.list(DEAD).await.last(), all.last());
@@ -385,6 +400,193 @@ async fn pauses_and_settings_are_set_and_taken_back() {
     cli.done(&["config", "unset", "remediation_batch_size"]);
     assert_eq!(redis.command::<i64>(&["EXISTS", key]).await, 0);
     assert!(cli.json(&["config"]).as_array().expect("settings").len() > 5);
+}
+
+#[tokio::test]
+async fn what_redis_says_of_the_settings_counts_as_it_does_for_a_daemon() {
+    let redis = Redis::start();
+    let failed = r#"{"hostname":"a","timestamp":1,"message":"m","_moog_retry_count":2}"#;
+    redis.dead_letter(&[failed]).await;
+    let key = "mutt:config:max_poison_retries";
+    redis.command::<()>(&["SET", key, "2"]).await;
+    let dynamic = Cli::on(&redis, &[("DYNAMIC_CONFIG_ENABLED", "true")]);
+    let fixed = Cli::on(&redis, &[]);
+    let id = mutt_remediation::audit::digest(failed.as_bytes());
+    let would = |cli: &Cli| cli.json(&["show", "alerter", &id])["disposition"].clone();
+    let exhausted = |cli: &Cli| {
+        let plan = cli.json(&["plan", "alerter", "bury", "--reason", "retries_exhausted"]);
+        let counts = cli.json(&["show", "alerter"])["by_reason"]["retries_exhausted"].clone();
+        (plan["matched"].clone(), counts)
+    };
+    assert_eq!(would(&fixed), "replay");
+    assert_eq!(exhausted(&fixed), (0.into(), serde_json::Value::Null));
+    assert_eq!(would(&dynamic), "dead");
+    assert_eq!(exhausted(&dynamic), (1.into(), 1.into()));
+    redis.command::<()>(&["SET", key, "many"]).await;
+    assert_eq!(
+        would(&dynamic),
+        "replay",
+        "the environment's, for a bad one"
+    );
+    redis.command::<()>(&["DEL", key]).await;
+    redis.command::<()>(&["LPUSH", key, "2"]).await;
+    assert_eq!(would(&dynamic), "replay", "of another type");
+
+    redis
+        .command::<()>(&[
+            "ACL",
+            "SETUSER",
+            "default",
+            "resetkeys",
+            "~mutt:dlq:*",
+            "~mutt:remediation:*",
+        ])
+        .await;
+    let said = dynamic.run(&["ls", "alerter"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.err.contains("those of the environment count"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_a_failure_and_a_reader_that_goes_away_is_none() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(2_000)).await;
+    let cli = Cli::on(&redis, &[]);
+    for arguments in [
+        &["ls", "alerter"][..],
+        &["ls", "alerter", "--json"],
+        &["show", "alerter"],
+        &["status"],
+        &["audit"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut command = cli.command(arguments);
+        command.stdout(full.expect("it is there"));
+        let said = Said::of(&command.output().expect("it runs"));
+        assert_eq!(said.code, 1, "{arguments:?}: {said:?}");
+        assert!(said.err.contains("standard output"), "{said:?}");
+    }
+    let mut command = cli.command(&["ls", "alerter", "-n", "0"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    drop(child.stdout.take());
+    let said = Said::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn a_failure_answers_nothing_that_a_program_could_take_for_an_answer() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(2)).await;
+    let cli = Cli::on(&redis, &[]);
+    for (arguments, code) in [
+        (&["ls", "nowhere"][..], 4),
+        (&["ls", "alerter", "--cursor", "x"], 2),
+        (&["show", "alerter", "0123456789"], 4),
+        (&["plan", "alerter", "restore", "--all"], 1),
+        (&["plan", "alerter", "replay", "--all", "--limit", "0"], 2),
+        (&["replay", "alerter"], 2),
+        (&["purge", "alerter", "--all"], 2),
+        (&["bury", "--plan", "x"], 2),
+        (&["config", "get", "x"], 4),
+        (&["runs", "show", "x"], 4),
+        (&["pause", "dead", "--reason", "x"], 1),
+        (&["import", "alerter", "/nowhere", "-y"], 2),
+    ] {
+        let all: Vec<&str> = arguments.iter().chain(&["--json"]).copied().collect();
+        let said = cli.run(&all);
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (code, ""),
+            "{all:?}: {said:?}"
+        );
+        assert!(said.err.starts_with("mutt-remediation: ") || said.err.contains("--yes"));
+    }
+}
+
+#[tokio::test]
+async fn a_second_interruption_leaves_what_is_in_flight() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(3)).await;
+    let cli = Cli::on(&redis, &[("REDIS_TIMEOUT", "300")]);
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, r#"{{"body":"1"}}"#).expect("writable");
+    let path = file.path().to_str().expect("text");
+    let page = cli.json(&["ls", "alerter"]);
+    let id = page["messages"][0]["digest"].as_str().expect("a digest");
+    redis
+        .command::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"])
+        .await;
+    for arguments in [
+        &["import", "dead", path, "--yes"][..],
+        &["bury", "alerter", id, "--yes"],
+    ] {
+        let waits = async || {
+            let clients: String = redis.command(&["CLIENT", "LIST"]).await;
+            clients.contains(" flags=b ")
+        };
+        until("the last one has gone", || async { !waits().await }).await;
+        let mut command = cli.command(arguments);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        until("it waits", &waits).await;
+        let said = interrupted_twice(child);
+        assert_eq!(said.code, 130, "{arguments:?}: {said:?}");
+    }
+}
+
+/// Interrupts it once more when it says what that would do.
+fn interrupted_twice(mut child: std::process::Child) -> Said {
+    let number = child.id().to_string();
+    let interrupt = || {
+        let sent = Command::new("kill").args(["-INT", &number]).status();
+        assert!(sent.expect("kill").success());
+    };
+    let mut errors = child.stderr.take().expect("a pipe");
+    let mut said = vec![];
+    let mut byte = [0];
+    interrupt();
+    while !String::from_utf8_lossy(&said).contains("a second signal") {
+        let read = errors.read(&mut byte).expect("readable");
+        assert_eq!(read, 1, "{}", String::from_utf8_lossy(&said));
+        said.push(byte[0]);
+    }
+    interrupt();
+    errors.read_to_end(&mut said).expect("it ends");
+    let mut output = child.wait_with_output().expect("it ends");
+    output.stderr = said;
+    Said::of(&output)
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_twice_stands_and_is_carried_on() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(300)).await;
+    let cli = Cli::on(&redis, &[("REDIS_TIMEOUT", "300")]);
+    let mut command = cli.command(&["replay", "alerter", "--all", "--yes", "--rate", "100"]);
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    until("it has moved some", || async {
+        redis.len(TARGET).await > 0
+    })
+    .await;
+    // Neither the run nor the wish to end it comes through.
+    redis
+        .command::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"])
+        .await;
+    let said = interrupted_twice(child);
+    assert_eq!((said.code, said.out.as_str()), (130, ""), "{said:?}");
+    assert!(said.err.contains("stands as it is"), "{said:?}");
+    redis.command::<()>(&["CLIENT", "UNPAUSE"]).await;
+    let runs = cli.json(&["runs"]);
+    let said = cli.run(&["runs", "follow", runs[0]["run"].as_str().expect("an id")]);
+    let (left, moved) = (redis.len(SOURCE).await, redis.len(TARGET).await);
+    assert_eq!(left + moved, 300, "{said:?}");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn daemon(redis: &Redis) -> (Daemon, Cli) {
 }
 
 impl Cli {
-    async fn at(daemon: &Daemon, key: &str) -> Self {
+    pub(super) async fn at(daemon: &Daemon, key: &str) -> Self {
         let url = format!("http://127.0.0.1:{}", daemon.port("api").await);
         let variables = [("REMEDIATION_API_KEY", key), ("USER", "alice")];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -138,11 +138,20 @@ async fn refusals_have_the_same_words_and_codes_as_on_redis_itself() {
         &["pause", "dead", "--reason", "x"],
         &["runs", "show", "nothing"],
         &["ls", "alerter", "--cursor", "nonsense"],
+        &["ls", ""],
+        &["ls", "a/../alerter"],
     ] {
         let (here, remote) = (here.run(arguments), remote.run(arguments));
         assert_eq!(here.code, remote.code, "{arguments:?}: {here:?} {remote:?}");
         assert_eq!(here.err, remote.err, "{arguments:?}");
     }
+    for name in ["..", "alerter\n", "\talerter"] {
+        for arguments in [&["ls", name][..], &["purge", name, "--all", "--yes"]] {
+            let (here, remote) = (here.run(arguments), remote.run(arguments));
+            assert_eq!((here.code, remote.code), (4, 4), "{here:?} {remote:?}");
+        }
+    }
+    assert_eq!(redis.len(SOURCE).await, 1);
     let wrong = Cli::at(&daemon, "a-wrong-key-of-some-length").await;
     let said = wrong.run(&["status"]);
     assert_eq!(said.code, 2, "{said:?}");

@@ -109,6 +109,68 @@ async fn lists_fit_the_terminal_and_colours_can_be_switched_off() {
 }
 
 #[tokio::test]
+async fn an_id_can_be_copied_from_a_narrow_terminal() {
+    let redis = Redis::start();
+    let wide = letter("a-host-with-a-long-name", &"says ".repeat(30));
+    redis.dead_letter(&[&wide]).await;
+    let cli = Cli::on(&redis, &[]);
+    let id = mutt_remediation::audit::digest(wide.as_bytes());
+    let said = cli.typed("ls alerter", "");
+    assert!(said.out.contains(&format!("\n{} ", &id[..12])), "{said:?}");
+    cli.done(&["replay", "alerter", "--all", "--yes"]);
+    let runs = cli.json(&["runs"]);
+    let run = runs[0]["run"].as_str().expect("an id");
+    let said = cli.typed("runs", "");
+    assert!(said.out.contains(&format!("\n{run} ")), "{said:?}");
+}
+
+#[tokio::test]
+async fn top_watches_a_daemon_at_work_on_redis_itself_and_through_its_api() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(5_000)).await;
+    let key = "a-key-of-more-than-sixteen";
+    let daemon = crate::support::Daemon::start(
+        &redis,
+        &[
+            ("REMEDIATION_BATCH_SIZE", "50"),
+            ("API_BIND_REMEDIATION", "127.0.0.1"),
+            ("REMEDIATION_API_KEY", key),
+        ],
+    );
+    until("it drains", || async { redis.len(TARGET).await > 0 }).await;
+    let cli = Cli::on(&redis, &[("REMEDIATION_API_KEY", key)]);
+    let here = "top --interval 1".to_owned();
+    let port = daemon.port("api").await;
+    let remote = format!("{here} --url http://127.0.0.1:{port}");
+    for (arguments, drains) in [(here, false), (remote, true)] {
+        // Its rate is told from two looks: the queue becomes shorter while it is watched.
+        let said = cli.typed_after(" -50.0 ", &arguments, "\u{3}");
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(said.out.contains("last pass"), drains, "{said:?}");
+    }
+    assert!(redis.len(SOURCE).await > 0, "it was at work all the time");
+}
+
+#[tokio::test]
+async fn an_editor_may_be_interrupted_and_ends_by_itself() {
+    let redis = Redis::start();
+    redis.dead_letter(&letters(1)).await;
+    let page = Cli::on(&redis, &[]).json(&["ls", "alerter"]);
+    let id = page["messages"][0]["digest"].as_str().expect("a digest");
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = dir.path().to_str().expect("text");
+    // What is typed comes to it and to its parent alike.
+    let editor =
+        "sh -c 'trap \"echo still here\" INT; echo ready; read line; echo \"read $line\"; exit 3'";
+    let cli = Cli::on(&redis, &[("EDITOR", editor), ("TMPDIR", place)]);
+    let said = cli.typed_after("ready", &format!("edit alerter {id}"), "\u{3}\nword\n");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("still here"), "{said:?}");
+    assert!(said.out.contains("ended with exit status: 3"), "{said:?}");
+    assert_eq!(std::fs::read_dir(place).expect("it exists").count(), 0);
+}
+
+#[tokio::test]
 async fn top_leaves_the_terminal_as_it_was() {
     let redis = Redis::start();
     redis.dead_letter(&letters(7)).await;

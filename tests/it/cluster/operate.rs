@@ -41,8 +41,7 @@ async fn started(operator: &Operator, queue: &str, request: PlanRequest) -> RunV
     let plan = operator.plan(queue, &request, &who()).await;
     let request = RunRequest {
         token: plan.expect("a plan").token,
-        rate: None,
-        seconds: None,
+        ..RunRequest::default()
     };
     operator.start(&request, &who()).await.expect("it starts")
 }

@@ -50,8 +50,7 @@ async fn the_daemon_works_at_runs_and_drains_nothing_meanwhile() {
         .expect("a plan");
     let request = RunRequest {
         token: plan.token,
-        rate: None,
-        seconds: None,
+        ..RunRequest::default()
     };
     let run = operator.start(&request, &who()).await.expect("it starts");
     let _daemon = Daemon::start(&redis, &[("REMEDIATION_BATCH_SIZE", "1000")]);

@@ -23,8 +23,7 @@ pub(super) async fn plan(
 pub(super) fn at_once(plan: &PlanView) -> RunRequest {
     RunRequest {
         token: plan.token.clone(),
-        rate: None,
-        seconds: None,
+        ..RunRequest::default()
     }
 }
 

@@ -84,3 +84,20 @@ fn a_port_of_another_listener_is_refused_or_does_without_the_api_where_nobody_wa
     let any = [(PORT, "0"), ("METRICS_PORT_REMEDIATION", "0")];
     assert!(api(&any).expect("there is one").wanted);
 }
+
+#[test]
+fn the_key_file_of_the_command_line_is_no_misspelt_name_and_sets_no_key() {
+    let file = ("REMEDIATION_API_KEY_FILE", "/run/secrets/key");
+    assert!(!is_warned(&[file], "REMEDIATION_API_KEY_FILE is not known"));
+    assert!(is_warned(
+        &[file],
+        "REMEDIATION_API_KEY_FILE is read by the command line alone"
+    ));
+    assert!(!is_warned(&[file, KEY], "REMEDIATION_API_KEY_FILE"));
+    let keyless = api(&[file]).expect("there is one");
+    assert!(!keyless.wanted && keyless.key.is_none());
+    assert!(is_warned(
+        &[("REMEDIATION_API_KEYFILE", "x")],
+        "REMEDIATION_API_KEYFILE is not known"
+    ));
+}
