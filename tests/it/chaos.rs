@@ -39,6 +39,7 @@ mod access;
 mod ledger;
 mod letters;
 mod lines;
+mod operators;
 mod others;
 mod place;
 mod points;

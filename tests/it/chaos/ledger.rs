@@ -282,6 +282,8 @@ pub struct Verdict {
     pub misdated: Vec<String>,
     /// The consumer has seen it, and nobody took that back, but it does not have it.
     pub vanished: Vec<String>,
+    /// The audit tells something else.
+    pub untold: Vec<String>,
     /// How many messages the consumer has seen and does not have, for people.
     pub came_back: usize,
     /// How many are there once more than they were made, and may be, for people.
@@ -293,7 +295,7 @@ impl Verdict {
         self.all().iter().all(|(_, messages)| messages.is_empty())
     }
 
-    fn all(&self) -> [(&str, &[String]); 6] {
+    fn all(&self) -> [(&str, &[String]); 7] {
         [
             ("lost", &self.lost),
             ("doubled", &self.doubled),
@@ -301,6 +303,7 @@ impl Verdict {
             ("in the wrong list", &self.misplaced),
             ("with a wrong date", &self.misdated),
             ("seen and not there", &self.vanished),
+            ("told otherwise by the audit", &self.untold),
         ]
     }
 }

@@ -3,8 +3,13 @@
 
 use fastrand::Rng;
 
+use super::operators::{OPERATORS, RUNS};
+
 /// After so many replays a message is parked; the daemon's default.
 const REPLAYS: u64 = 3;
+
+/// So many it may have where operators replay it as well.
+const MOST: u64 = REPLAYS + RUNS * OPERATORS as u64;
 
 /// What stands for the ten digits of a date, once [`super::ledger`] has read them.
 const DATE: &str = "T";
@@ -88,24 +93,33 @@ impl Letter {
 
     /// `text` writes the message from the alerter's count and the stamp behind the last member.
     fn sound(text: impl Fn(u64, &str) -> String) -> Self {
-        let bytes = text(4, "").into_bytes();
-        let mut forms = vec![(bytes.clone(), Form::Original { malformed: false })];
-        let mut tail = String::new();
-        for replays in 1..=REPLAYS {
-            tail = format!(r#","_remediation_count":{replays},"_remediation_at":{DATE}"#);
-            forms.push((text(0, &tail).into_bytes(), Form::Replayed(replays)));
-        }
-        tail += &parked();
-        let parked = Form::Parked(REPLAYS);
-        forms.push((text(0, &tail).into_bytes(), parked));
-        Self { bytes, forms }
+        Self::of(text, REPLAYS)
     }
 
+    /// The drain parks it at once; an operator may replay it.
     fn poison(text: impl Fn(&str) -> String) -> Self {
-        let bytes = text("").into_bytes();
-        let original = (bytes.clone(), Form::Original { malformed: false });
-        let parked = (text(&parked()).into_bytes(), Form::Parked(0));
-        let forms = vec![original, parked];
+        Self::of(|_, tail| text(tail), 0)
+    }
+
+    /// A letter that the drain parks after so many replays.
+    fn of(text: impl Fn(u64, &str) -> String, allowed: u64) -> Self {
+        let bytes = text(4, "").into_bytes();
+        let mut forms = vec![(bytes.clone(), Form::Original { malformed: false })];
+        for replays in 0..=MOST {
+            let mut stamp = String::new();
+            let mut retries = 4;
+            if replays > 0 {
+                stamp = format!(r#","_remediation_count":{replays},"_remediation_at":{DATE}"#);
+                retries = 0;
+                forms.push((text(0, &stamp).into_bytes(), Form::Replayed(replays)));
+            }
+            let exhausted = (replays >= allowed).then_some("retries_exhausted");
+            for reason in exhausted.into_iter().chain(["operator"]) {
+                let tail = format!("{stamp}{}", parked(reason));
+                let parked = Form::Parked(replays);
+                forms.push((text(retries, &tail).into_bytes(), parked));
+            }
+        }
         Self { bytes, forms }
     }
 
@@ -116,6 +130,6 @@ impl Letter {
     }
 }
 
-fn parked() -> String {
-    format!(r#","_remediation_reason":"retries_exhausted","_remediation_dead_at":{DATE}"#)
+fn parked(reason: &str) -> String {
+    format!(r#","_remediation_reason":"{reason}","_remediation_dead_at":{DATE}"#)
 }

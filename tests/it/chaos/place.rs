@@ -220,6 +220,8 @@ impl Servers {
             ("DEAD_LETTER_QUEUE", lists.dead.to_owned()),
             ("REDIS_USERNAME", "worker".to_owned()),
             ("REDIS_PASSWORD", "secret".to_owned()),
+            // All of it is counted in the end.
+            ("REMEDIATION_AUDIT_LENGTH", "1000000".to_owned()),
         ]);
         variables
     }

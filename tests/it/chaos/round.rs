@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::ledger::{Found, Ledger, List, Verdict, numbers};
 use super::letters::Letter;
 use super::lines::Line;
+use super::operators::{how_many, operate, told};
 use super::others::{self, consume, dead_letter, produce};
 use super::place::{Lists, Place, Servers};
 use super::schedule::{Action, Schedule, Side};
@@ -84,6 +85,7 @@ async fn play(
 }
 
 struct Round<'a> {
+    way: Way,
     servers: &'a mut Servers,
     lists: Lists,
     /// The operator's.
@@ -101,6 +103,7 @@ impl<'a> Round<'a> {
     async fn prepare(schedule: &Schedule, way: Way, servers: &'a mut Servers) -> Self {
         let access = servers.access();
         let mut round = Self {
+            way,
             line: others::Line::new(access.clone()),
             lists: access.lists,
             servers,
@@ -147,6 +150,14 @@ impl<'a> Round<'a> {
                 stop.clone(),
             );
             tasks.spawn(work);
+        }
+        if self.way == Way::Daemon {
+            // Drawn apart, so that the schedules stay what they are.
+            let mut operators = Rng::with_seed(schedule.seed.rotate_left(29));
+            for _ in 0..how_many(&mut operators) {
+                let variables = self.servers.variables(|port| port);
+                tasks.spawn(operate(variables, operators.fork(), stop.clone()));
+            }
         }
         let line = others::Line::new(self.servers.access());
         let ledger = self.ledger.clone();
@@ -303,6 +314,31 @@ impl<'a> Round<'a> {
         assert!(reached, "no worker went through its proxies");
     }
 
+    /// What the audit tells otherwise than it is. It lies where the lists lie, so that whatever
+    /// undoes a move undoes its entry as well.
+    async fn untold(&self, found: &Found) -> Vec<String> {
+        let source = self.lists.source;
+        let tag = source.split_inclusive('}').next();
+        let tag = tag.filter(|tag| *tag != source);
+        let tag = tag.map_or(String::new(), |tag| format!("{tag}:"));
+        let key = format!("{tag}mutt:remediation:audit");
+        let holder = self.servers.at(source).await;
+        let entries: Vec<(String, Vec<String>)> = holder.command(&["XRANGE", &key, "-", "+"]).await;
+        let there = |wanted: &[List]| {
+            let lists = found.lists.iter().filter(|(list, _)| wanted.contains(list));
+            lists.map(|(_, messages)| messages.len()).sum::<usize>()
+        };
+        let (replayed, dead) = told(&entries);
+        let counts = [
+            ("replayed", replayed, there(&[List::Target, List::Consumed])),
+            ("parked", dead, there(&[List::Dead])),
+        ];
+        let wrong = counts.into_iter().filter(|(_, told, there)| told != there);
+        wrong
+            .map(|(what, told, there)| format!("{told} {what}, by the lists {there}"))
+            .collect()
+    }
+
     async fn count(self, schedule: &Schedule) -> Outcome {
         let Lists { taken, pushed, .. } = self.lists;
         let mut found = Found {
@@ -329,7 +365,10 @@ impl<'a> Round<'a> {
                 .lists
                 .push((List::Taken, self.servers.list(&list).await));
         }
-        let verdict = self.ledger.lock().expect("not poisoned").judge(&found);
+        let mut verdict = self.ledger.lock().expect("not poisoned").judge(&found);
+        if self.way == Way::Daemon && !found.apart {
+            verdict.untold = self.untold(&found).await;
+        }
         let mut counts = String::new();
         for (list, messages) in &found.lists {
             let _ = write!(counts, " {list:?} {}", messages.len());

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use redis::Value;
 
 use super::ledger::{Found, Ledger, List, Verdict, numbers};
-use super::letters::Letter;
+use super::letters::{Form, Letter};
 use super::others;
 use super::place::{Lists, Place};
 use super::schedule::Raid;
@@ -127,7 +127,12 @@ pub fn eight() -> Vec<Letter> {
     let mut letters = vec![];
     while letters.len() < 8 {
         let letter = Letter::draw(&mut rng, letters.len());
-        let replayable = letter.forms.len() > 2;
+        // What the drain may park at once has two ways of being parked: by it and by an operator.
+        let parked = letter
+            .forms
+            .iter()
+            .filter(|(_, form)| *form == Form::Parked(0));
+        let replayable = parked.count() == 1;
         if replayable == (letters.len() % 4 < 3) {
             letters.push(letter);
         }
