@@ -120,17 +120,13 @@ async fn care(
     while !cancel.is_cancelled() {
         let tail = if config.limits == Limits::default() {
             // Only its age is shown.
-            let most = dlq::redis::Limits {
-                entries: 1,
-                bytes: SHOWN,
-            };
-            store.oldest(&queue.lists.source, most, false).await?
+            store.oldest_up_to(&queue.lists.source, SHOWN).await?
         } else {
             let most = dlq::redis::Limits {
                 entries: BATCH,
                 bytes: mover::BYTES,
             };
-            store.oldest(&queue.lists.source, most, true).await?
+            store.oldest(&queue.lists.source, most).await?
         };
         let now = jiff::Timestamp::now().as_second();
         let ages = due::ages(&tail.entries, &queue.source.fields, now);

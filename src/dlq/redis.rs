@@ -738,7 +738,8 @@ fn unexpected(script: &str) -> link::Error {
 
 pub(crate) static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
 static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
-static OLDEST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("oldest.lua")));
+pub(crate) static OLDEST: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("oldest.lua")));
 /// Why it took the pushes back when the target would have become too deep.
 const FULL: &[u8] = b"FULL";
 /// Sent whole, so that its absence cannot break a transaction in the middle.

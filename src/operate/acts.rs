@@ -56,6 +56,7 @@ impl Operator {
             action,
             filter: &nothing,
             role: queue.role,
+            shared: queue.shared,
             rules: &rules,
             force: request.force,
         };

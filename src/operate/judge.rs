@@ -16,9 +16,11 @@ pub struct Task<'a> {
     pub filter: &'a Filter,
     /// What the list is.
     pub role: Role,
+    /// Nobody can tell which source its messages are from.
+    pub shared: bool,
     /// The rules of its source.
     pub rules: &'a Rules,
-    /// Also with those that the alerter would discard.
+    /// Also with those that the alerter would discard, or that may be of another source.
     pub force: bool,
 }
 
@@ -55,6 +57,9 @@ pub fn act(bytes: &[u8], task: &Task<'_>, now: i64) -> Verdict {
         && let Some(why) = discarded(envelope.as_ref(), task.rules)
     {
         return Verdict::Leave(why);
+    }
+    if task.action == Action::Restore && task.shared && !task.force {
+        return Verdict::Leave("perhaps of another source");
     }
     let (disposition, edits) = match task.action {
         Action::Export => return Verdict::Leave("export moves nothing"),
@@ -129,6 +134,7 @@ mod tests {
             action,
             filter: &Filter::default(),
             role: Role::Dead,
+            shared: false,
             rules: &rules,
             force,
         };

@@ -64,6 +64,7 @@ impl Operator {
             action,
             filter: &request.filter,
             role: queue.role,
+            shared: queue.shared,
             rules: &rules,
             force: request.force,
         };

@@ -37,6 +37,8 @@ pub struct Queue {
     pub role: Role,
     /// The source whose rules hold for it.
     pub source: SourceConfig,
+    /// Several sources park in it, so that nobody can tell which of them a message is from.
+    pub shared: bool,
     /// From here; replays to there; and between dead letter list and dead list.
     pub lists: Lists,
     /// The keys beside it.
@@ -113,6 +115,7 @@ pub fn queues(redis: &LinkConfig, audit: &AuditConfig, sources: &[SourceConfig])
                 name: source.name.clone(),
                 role: Role::Source,
                 source: source.clone(),
+                shared: false,
                 lists: source.lists.clone(),
                 keys,
             }),
@@ -131,6 +134,8 @@ pub fn queues(redis: &LinkConfig, audit: &AuditConfig, sources: &[SourceConfig])
         {
             continue;
         }
+        let mut others = sources[index + 1..].iter();
+        let shared = others.any(|other| other.lists.dead == dead);
         let name = if index == 0 {
             "dead".to_owned()
         } else {
@@ -140,6 +145,7 @@ pub fn queues(redis: &LinkConfig, audit: &AuditConfig, sources: &[SourceConfig])
             name,
             role: Role::Dead,
             source: source.clone(),
+            shared,
             lists: Lists {
                 source: dead,
                 target,

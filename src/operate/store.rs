@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline};
 
-use crate::dlq::redis::{Limits, PEEK, Script, peeked};
+use crate::dlq::redis::{Limits, OLDEST, PEEK, Script, peeked};
 use crate::link::{self, LinkConfig, Links, Reason};
 
 /// Lines that are kept for the next request.
@@ -165,8 +165,8 @@ impl Store {
         Ok(Stretch { depth, entries })
     }
 
-    /// The oldest entries, oldest first: so many and so many bytes at most, but for a first one that
-    /// may be `alone` above that.
+    /// The oldest entries, oldest first: so many and so many bytes at most; a larger first one comes
+    /// alone.
     ///
     /// # Errors
     /// As [`depth`](Self::depth).
@@ -174,12 +174,31 @@ impl Store {
         &self,
         list: &str,
         Limits { entries, bytes }: Limits,
-        alone: bool,
     ) -> Result<Stretch, link::Error> {
         let list = list.to_owned();
         let mut command = PEEK.command(&[&list]);
-        command.arg(0).arg(entries).arg(bytes).arg(u8::from(alone));
-        let peeked = peeked(self.run(&PEEK, &list, &command).await?)?;
+        command.arg(0).arg(entries).arg(bytes).arg(1);
+        self.tail(&PEEK, &list, &command).await
+    }
+
+    /// The oldest entry, unless it is larger.
+    ///
+    /// # Errors
+    /// As [`depth`](Self::depth).
+    pub async fn oldest_up_to(&self, list: &str, bytes: u64) -> Result<Stretch, link::Error> {
+        let list = list.to_owned();
+        let mut command = OLDEST.command(&[&list]);
+        command.arg(bytes);
+        self.tail(&OLDEST, &list, &command).await
+    }
+
+    async fn tail(
+        &self,
+        script: &Script,
+        list: &str,
+        command: &Cmd,
+    ) -> Result<Stretch, link::Error> {
+        let peeked = peeked(self.run(script, list, command).await?)?;
         Ok(Stretch {
             depth: peeked.depth,
             entries: peeked.entries.into_iter().map(|entry| entry.0).collect(),

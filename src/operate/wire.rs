@@ -271,7 +271,7 @@ pub struct ActRequest {
     /// With which messages, 1 to 100. One that is named twice means two identical copies.
     #[schema(min_items = 1, max_items = 100)]
     pub messages: Vec<Named>,
-    /// Also where the alerter would discard it.
+    /// Also where the alerter would discard it, or where it may be of another source.
     #[serde(default)]
     pub force: bool,
 }
@@ -348,7 +348,7 @@ pub struct PlanRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     pub limit: Option<u64>,
-    /// Also with those that the alerter would discard.
+    /// Also with those that the alerter would discard, or that may be of another source.
     #[serde(default)]
     pub force: bool,
 }

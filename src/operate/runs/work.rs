@@ -295,6 +295,7 @@ impl<'a> Work<'a> {
             action: view.action,
             filter: &view.filter,
             role: self.queue.role,
+            shared: self.queue.shared,
             rules,
             force: self.record.force,
         };
@@ -343,6 +344,7 @@ impl<'a> Work<'a> {
     /// Goes back to the old end, after others were at work there.
     async fn start_over(&mut self) -> Result<Option<Ending>, Error> {
         self.begin_again();
+        self.show_way();
         self.pace.pause_after_conflict().await;
         // The run itself may have moved the end of the plan when it looks for the last time.
         match self.swept {

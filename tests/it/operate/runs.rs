@@ -103,6 +103,32 @@ async fn a_plan_says_what_would_stay_and_why() {
 }
 
 #[tokio::test]
+async fn from_a_dead_list_that_sources_share_nothing_is_restored_unless_it_is_forced() {
+    let redis = Redis::start();
+    redis
+        .push(DEAD, &[r#"{"event_id":"of the forwarder"}"#])
+        .await;
+    let operator = with(&redis, &[("REMEDIATION_MOOG_ENABLED", "true")]);
+    let left = plan(&operator, "dead", Action::Restore, Filter::default()).await;
+    assert_eq!((left.matched, left.would_move), (1, 0));
+    let why = BTreeMap::from([("perhaps of another source".to_owned(), 1)]);
+    assert_eq!(left.would_leave, why);
+    let purge = plan(&operator, "dead", Action::Purge, Filter::default()).await;
+    assert_eq!(purge.would_move, 1, "it is gone either way");
+
+    let request = PlanRequest {
+        action: Action::Restore,
+        filter: Filter::default(),
+        limit: None,
+        force: true,
+    };
+    let forced = operator.plan("dead", &request, &who()).await;
+    let run = run(&operator, &at_once(&forced.expect("a plan"))).await;
+    assert_eq!(run.moved, 1);
+    assert_eq!(redis.len(SOURCE).await, 1);
+}
+
+#[tokio::test]
 async fn a_run_that_finds_nothing_says_that_it_moved_none() {
     let redis = Redis::start();
     redis.dead_letter(&letters(40)).await;

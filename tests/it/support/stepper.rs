@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::redis::DEAD;
+
 /// What to hold, counted from when it is asked for: the first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -204,12 +206,14 @@ fn frame(bytes: &[u8]) -> Option<usize> {
     (at <= bytes.len()).then_some(at)
 }
 
-/// The first word of a command; nothing for the look at what came back, which is no step of a batch.
+/// The first word of a command; nothing for the looks at what came back and at the dead list, which
+/// are no steps of a batch.
 fn name(request: &[u8]) -> String {
     let mut words = request.split(|byte| *byte == b'\n').skip(2).step_by(2);
     let mut word = || String::from_utf8_lossy(words.next().unwrap_or_default().trim_ascii());
     let name = word().to_uppercase();
-    if name == "EVALSHA" && word() == *ARRIVALS.get_hash() {
+    let mut is_look = || word() == *ARRIVALS.get_hash() || word() == "1" && word() == DEAD;
+    if name == "EVALSHA" && is_look() {
         return String::new();
     }
     name
