@@ -162,7 +162,7 @@ impl<'a> Scan<'a> {
         if stretch.entries.is_empty() {
             return Ok(None);
         }
-        self.step = next_step(&stretch.entries);
+        self.step = next_step(&stretch.entries, stretch.ahead);
         let at = self.at;
         self.at += stretch.entries.len() as u64;
         Ok(Some(Step {
@@ -177,9 +177,11 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// How many entries the next step takes: as many of the largest seen as are aimed at.
-pub(super) fn next_step(entries: &[Vec<u8>]) -> u64 {
+/// How many entries the next step takes: as many of the largest seen, here or `ahead`, as are aimed
+/// at.
+pub(super) fn next_step(entries: &[Vec<u8>], ahead: u64) -> u64 {
     let largest = entries.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    let largest = largest.max(ahead);
     let grown = (entries.len() as u64 * 4).max(FIRST);
     (AIM / largest.max(1)).clamp(1, MOST).min(grown)
 }
@@ -211,10 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_step_does_not_run_into_large_entries_unawares() {
+        assert_eq!(next_step(&vec![vec![0; 100]; 50], 5 * 1024 * 1024), 1);
+    }
+
+    #[test]
     fn steps_grow_while_entries_are_small_and_shrink_before_large_ones() {
-        assert_eq!(next_step(&vec![vec![0; 100]; 50]), 200);
-        assert_eq!(next_step(&vec![vec![0; 100]; 1_000]), 1_000);
-        assert_eq!(next_step(&vec![vec![0; 100 * 1024]; 50]), 5);
-        assert_eq!(next_step(&vec![vec![0; 50 * 1024 * 1024]; 1]), 1);
+        assert_eq!(next_step(&vec![vec![0; 100]; 50], 0), 200);
+        assert_eq!(next_step(&vec![vec![0; 100]; 1_000], 0), 1_000);
+        assert_eq!(next_step(&vec![vec![0; 100 * 1024]; 50], 0), 5);
+        assert_eq!(next_step(&vec![vec![0; 50 * 1024 * 1024]; 1], 0), 1);
     }
 }

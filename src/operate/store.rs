@@ -4,13 +4,16 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
 use crate::dlq::redis::{Limits, OLDEST, PEEK, Script, peeked};
 use crate::link::{self, LinkConfig, Links, Reason};
 
 /// Lines that are kept for the next request.
 const SPARE: usize = 8;
+
+/// From so many entries on some of those behind them are looked at as well.
+const SAMPLED: u64 = 50;
 
 /// Lines to Redis that requests take turns with.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Stretch {
     pub depth: u64,
     /// The entries, in the order in which they were asked for.
     pub entries: Vec<Vec<u8>>,
+    /// Bytes of the largest of a few entries behind these.
+    pub ahead: u64,
 }
 
 /// From which end places are counted.
@@ -139,7 +144,7 @@ impl Store {
         from: u64,
         count: u64,
     ) -> Result<Stretch, link::Error> {
-        let mut pipeline = Pipeline::with_capacity(2);
+        let mut pipeline = Pipeline::with_capacity(5);
         pipeline.cmd("LLEN").arg(list);
         let range = pipeline.cmd("LRANGE").arg(list);
         let end_at = from + count;
@@ -149,20 +154,43 @@ impl Store {
                 .arg(format!("-{}", from + 1)),
             End::Newest => range.arg(from).arg(end_at.saturating_sub(1)),
         };
+        // So that a step sized by small entries does not run into large ones unawares.
+        let further = [0, count, 3 * count];
+        let further = further.iter().filter(|_| count >= SAMPLED);
+        for place in further.map(|further| end_at + further) {
+            let sample = pipeline.cmd("LINDEX").arg(list);
+            match end {
+                End::Oldest => sample.arg(format!("-{}", place + 1)),
+                End::Newest => sample.arg(place),
+            };
+        }
         let mut links = self.take();
         let mut answer = links.to(list).call_all(&pipeline).await;
         if answer.as_ref().is_err_and(is_stale) {
             answer = links.to(list).call_all(&pipeline).await;
         }
         self.give_back(links);
-        let (depth, mut entries): (u64, Vec<Vec<u8>>) = answer?;
+        let answer: Vec<Value> = answer?;
+        let mut answers = answer.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let depth: u64 = read(next())?;
+        let mut entries: Vec<Vec<u8>> = read(next())?;
+        let size = |sample| match sample {
+            Value::BulkString(entry) => entry.len() as u64,
+            _ => 0,
+        };
+        let ahead = answers.map(size).max().unwrap_or(0);
         if end == End::Oldest {
             // More may have been asked for than there are.
             let there = usize::try_from(depth.saturating_sub(from)).unwrap_or(usize::MAX);
             entries.reverse();
             entries.truncate(there);
         }
-        Ok(Stretch { depth, entries })
+        Ok(Stretch {
+            depth,
+            entries,
+            ahead,
+        })
     }
 
     /// The oldest entries, oldest first: so many and so many bytes at most; a larger first one comes
@@ -202,6 +230,7 @@ impl Store {
         Ok(Stretch {
             depth: peeked.depth,
             entries: peeked.entries.into_iter().map(|entry| entry.0).collect(),
+            ahead: 0,
         })
     }
 
@@ -265,6 +294,11 @@ impl Store {
         self.give_back(links);
         Ok(true)
     }
+}
+
+fn read<T: FromRedisValue>(answer: Value) -> Result<T, link::Error> {
+    let answer = redis::from_redis_value(answer);
+    Ok(answer.map_err(redis::RedisError::from)?)
 }
 
 /// The line may have gone stale since the last request.

@@ -19,7 +19,7 @@ use crate::operate::mover::{BYTES, Chosen, Moved, Mover};
 use crate::operate::plans::json;
 use crate::operate::queues::Queue;
 use crate::operate::scan::{FIRST, Scan, next_step};
-use crate::operate::store::{End, milliseconds};
+use crate::operate::store::{End, Stretch, milliseconds};
 use crate::operate::wire::{RunState, RunView};
 use crate::operate::{Error, Operator, now};
 
@@ -221,9 +221,9 @@ impl<'a> Work<'a> {
             let count = step.min(behind);
             let from = behind - count;
             let stretch = self.operator.store.stretch(list, End::Oldest, from, count);
-            let entries = stretch.await?.entries;
+            let Stretch { entries, ahead, .. } = stretch.await?;
             end = self.record.way.end_among(&entries, from);
-            step = next_step(&entries);
+            step = next_step(&entries, ahead);
             behind = from;
         }
         let way = &mut self.record.way;
