@@ -410,6 +410,15 @@ pub fn checked(answer: Value) -> Result<Value, Error> {
     answer.extract_error().map_err(Error::from)
 }
 
+/// The same, as what it is expected to be.
+///
+/// # Errors
+/// What the server said, and what is something else.
+pub fn read<T: FromRedisValue>(answer: Value) -> Result<T, Error> {
+    let answer = redis::from_redis_value(checked(answer)?);
+    answer.map_err(|error| RedisError::from(error).into())
+}
+
 async fn connect<T>(attempt: impl Future<Output = Result<T, RedisError>>) -> Result<T, Error> {
     match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
         Ok(Err(error)) if error.is_timeout() => Err(Error::new(
@@ -440,7 +449,7 @@ fn certificates(config: &LinkConfig) -> Result<TlsCertificates, Error> {
     let client_tls = match &config.client_cert {
         Some((cert, key)) => Some(ClientTlsConfig {
             client_cert: read_certificates(cert)?,
-            client_key: read(key)?,
+            client_key: read_file(key)?,
         }),
         None => None,
     };
@@ -451,7 +460,7 @@ fn certificates(config: &LinkConfig) -> Result<TlsCertificates, Error> {
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = read(path)?;
+    let bytes = read_file(path)?;
     let marker = b"-----BEGIN CERTIFICATE-----";
     if bytes.windows(marker.len()).any(|window| window == marker) {
         return Ok(bytes);
@@ -460,7 +469,7 @@ fn read_certificates(path: &Path) -> Result<Vec<u8>, Error> {
     Err(Error::new(Reason::Unreachable, detail))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| {
         Error::new(
             Reason::Unreachable,

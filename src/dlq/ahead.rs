@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::Cmd;
 use tokio::time::Instant;
 
 use crate::link::{self, LinkConfig, Links, Reason};
@@ -135,7 +135,7 @@ impl Ahead {
                     asked.cmd("LLEN").arg(*list);
                 }
                 let answers = link.call_raw(&asked).await?;
-                let depths = answers.into_iter().map(|answer| usable(read(answer)));
+                let depths = answers.into_iter().map(|answer| usable(link::read(answer)));
                 depths.collect::<Result<Vec<_>, _>>()?
             }
             None => {
@@ -233,11 +233,6 @@ impl Ahead {
             tracing::warn!("{what}");
         }
     }
-}
-
-fn read(answer: Value) -> Result<u64, link::Error> {
-    let answer = answer.extract_error()?;
-    Ok(redis::from_redis_value(answer).map_err(redis::RedisError::from)?)
 }
 
 /// Nothing, where a key is none of the kind, or not ours to read.

@@ -737,6 +737,8 @@ fn unexpected(script: &str) -> link::Error {
 }
 
 pub(crate) static PEEK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("peek.lua")));
+pub(crate) static BRING: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("bring.lua")));
 static TOUCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("touch.lua")));
 pub(crate) static OLDEST: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("oldest.lua")));

@@ -14,6 +14,8 @@
 //! What differs from one slot: between push and trim a message is in two lists. Nobody is told so,
 //! but a person who takes it off the source in these milliseconds has taken one that is replayed.
 
+mod trim;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -35,18 +37,6 @@ const DIGITS: usize = 32;
 /// was taken off it, whoever begins the batch: so the replica lags behind by so many batches at
 /// most, however many workers there are. Well below the number of records that are kept.
 const UNCONFIRMED: u64 = 16;
-
-/// What a trim answers that has done nothing, because some of a batch is out of sight.
-const OUT_OF_SIGHT: i64 = -2;
-
-/// Entries behind a batch that a trim looks at.
-const IN_SIGHT: u64 = 1_000;
-
-/// How often what is out of sight is looked for.
-const GATHERINGS: u32 = 3;
-
-/// Entries that are read at once then.
-const PIECE: u64 = 100;
 
 /// How long a replica may take to confirm a push before the trim is put off.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -416,13 +406,7 @@ impl Queue {
         }
 
         let pushed = record.pushed(&parked);
-        let (mut taken, mut missing) = self.trim(number, &pushed, true, &told).await?;
-        let mut tries = GATHERINGS;
-        while taken == OUT_OF_SIGHT {
-            tries -= 1;
-            let again = self.gather(&pushed).await? && tries > 0;
-            (taken, missing) = self.trim(number, &pushed, again, &told).await?;
-        }
+        let (taken, missing) = self.take_off(number, &pushed, &told).await?;
         if missing > 0 {
             tracing::warn!(
                 batch = number,
@@ -438,60 +422,13 @@ impl Queue {
         Ok(taken >= 0)
     }
 
-    /// Takes what was pushed off the source. With `wary`, nothing where some of it is out of sight.
-    async fn trim(
-        &mut self,
-        number: &str,
-        pushed: &str,
-        wary: bool,
-        told: &[String],
-    ) -> Result<(i64, i64), link::Error> {
-        let mut command = TRIM.command(&self.keys());
-        command.arg(number).arg(pushed).arg(u8::from(wary));
-        let length = self.trail.as_ref().map_or(0, |trail| trail.length);
-        command.arg(length).arg(told);
-        TRIM.call(&mut self.source.link, &command).await
-    }
-
-    /// Looks for what was pushed in the whole source, because an operator who made room at the old
-    /// end has put some of it elsewhere, and brings it back. False where that brings nothing.
-    async fn gather(&mut self, pushed: &str) -> Result<bool, link::Error> {
-        let mut wanted: Vec<&str> = parts(pushed).collect();
-        let in_sight = wanted.len() as u64 + IN_SIGHT;
-        let mut found: Vec<(u64, String)> = vec![];
-        let mut at = 0;
-        while !wanted.is_empty() {
-            let mut range = redis::cmd("LRANGE");
-            range.arg(&self.lists.source);
-            range.arg(format!("-{}", at + PIECE));
-            range.arg(format!("-{}", at + 1));
-            let piece: Vec<Vec<u8>> = self.source.link.call(&range).await?;
-            if piece.is_empty() {
-                break;
-            }
-            for entry in piece.iter().rev() {
-                let name = audit::digest(entry);
-                if let Some(known) = wanted.iter().position(|wanted| name.starts_with(wanted)) {
-                    wanted.swap_remove(known);
-                    found.push((at, name));
-                }
-                at += 1;
-            }
-        }
-        if found.last().is_none_or(|(at, _)| *at < in_sight) {
-            return Ok(false);
-        }
-        let mut command = BRING.command(&[&self.lists.source]);
-        command.arg(0);
-        for (at, name) in &found {
-            command.arg(at).arg(name);
-        }
-        let brought = BRING.call::<i64>(&mut self.source.link, &command).await;
-        match brought {
-            Err(error) if error.reason == Reason::NoPermission => Ok(false),
-            // Where others were at work in between, it is looked for again.
-            brought => brought.map(|_| true),
-        }
+    /// So many entries of the source, from this place on, counted from the oldest; the oldest last.
+    async fn older(&mut self, from: u64, count: u64) -> Result<Vec<Vec<u8>>, link::Error> {
+        let mut range = redis::cmd("LRANGE");
+        range.arg(&self.lists.source);
+        range.arg(format!("-{}", from + count));
+        range.arg(format!("-{}", from + 1));
+        self.source.link.call(&range).await
     }
 
     async fn skip(&mut self, number: &str, newest: &str) -> Result<(), link::Error> {
@@ -696,8 +633,5 @@ static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spre
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/push.lua")));
 static CONFIRM: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("spread/confirm.lua")));
-static BRING: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("../operate/bring.lua")));
 static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/check.lua")));
-static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/trim.lua")));
 static SKIP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/skip.lua")));

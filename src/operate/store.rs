@@ -1,12 +1,12 @@
 //! Speaks Redis for the operator: reads lists in bounded steps, and keeps what is beside them.
 //! Decides nothing, and moves nothing.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
-use crate::dlq::redis::{Limits, OLDEST, PEEK, Script, peeked};
+use crate::dlq::redis::{BRING, Limits, OLDEST, PEEK, Script, peeked};
 use crate::link::{self, LinkConfig, Links, Reason};
 
 /// Lines that are kept for the next request.
@@ -173,8 +173,8 @@ impl Store {
         let answer: Vec<Value> = answer?;
         let mut answers = answer.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
-        let depth: u64 = read(next())?;
-        let mut entries: Vec<Vec<u8>> = read(next())?;
+        let depth: u64 = link::read(next())?;
+        let mut entries: Vec<Vec<u8>> = link::read(next())?;
         let size = |sample| match sample {
             Value::BulkString(entry) => entry.len() as u64,
             _ => 0,
@@ -296,11 +296,6 @@ impl Store {
     }
 }
 
-fn read<T: FromRedisValue>(answer: Value) -> Result<T, link::Error> {
-    let answer = redis::from_redis_value(answer);
-    Ok(answer.map_err(redis::RedisError::from)?)
-}
-
 /// The line may have gone stale since the last request.
 fn is_stale(error: &link::Error) -> bool {
     !error.is_answer() && error.reason != Reason::Timeout
@@ -315,5 +310,3 @@ const ROTATED: u64 = 500;
 pub(super) fn milliseconds(time: Duration) -> String {
     time.as_millis().to_string()
 }
-
-static BRING: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("bring.lua")));
