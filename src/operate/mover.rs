@@ -64,7 +64,7 @@ impl Mover {
         })
     }
 
-    /// Moves messages, given in rising order of their places: one, or no more than [`BYTES`].
+    /// Moves messages, given in rising order of their places: one, or no more than 8 MiB together.
     ///
     /// # Errors
     /// [`Error::Redis`]. After a timeout or a broken connection they may have been moved all the
