@@ -278,6 +278,13 @@ impl Cluster {
 
     /// Moves all keys of a slot to another primary; neither knows that it serves the slot now.
     pub async fn hand_over(&self, key: &str, to: usize, begin: First) -> Handover {
+        let handover = self.announce_move(key, to, begin).await;
+        self.carry_the_rest(&handover).await;
+        handover
+    }
+
+    /// Tells both primaries that a slot is about to move; its keys are where they were.
+    pub async fn announce_move(&self, key: &str, to: usize, begin: First) -> Handover {
         let giver = self.owner(key).await;
         let slot = slot(key).to_string();
         let (from, taker) = (self.node(giver), self.node(to));
@@ -294,48 +301,59 @@ impl Cluster {
             node.command::<()>(step).await;
             pause().await;
         }
-        let since = Instant::now();
-        loop {
-            let keys: Vec<String> = from
-                .command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"])
-                .await;
-            let Some(key) = keys.first() else {
-                break;
-            };
-            let port = taker.port().to_string();
-            let migrate = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
-            // Refused while the other one takes the cluster to be down.
-            if let Err(error) = from.try_command::<()>(&migrate).await {
-                assert!(since.elapsed() < Duration::from_secs(90), "{error}");
-                pause().await;
-            }
-        }
-        // What has arrived has not yet arrived at a replica.
-        taker.until_replicated().await;
         Handover {
             giver,
             taker: to,
-            done: setslot.map(str::to_owned).to_vec(),
+            slot,
             to_id,
         }
     }
 
+    /// Moves one key of a slot that is about to move.
+    pub async fn carry(&self, handover: &Handover, key: &str) {
+        let (from, taker) = (self.node(handover.giver), self.node(handover.taker));
+        let port = taker.port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
+        let since = Instant::now();
+        // Refused while the other one takes the cluster to be down.
+        while let Err(error) = from.try_command::<()>(&migrate).await {
+            assert!(since.elapsed() < Duration::from_secs(90), "{error}");
+            pause().await;
+        }
+    }
+
+    /// Moves all keys that are left.
+    pub async fn carry_the_rest(&self, handover: &Handover) {
+        while let Some(key) = self.left(handover, 1).await.first() {
+            self.carry(handover, key).await;
+        }
+        // What has arrived has not yet arrived at a replica.
+        self.node(handover.taker).until_replicated().await;
+    }
+
+    /// So many keys that have not moved yet, at most.
+    pub async fn left(&self, handover: &Handover, at_most: usize) -> Vec<String> {
+        let at_most = at_most.to_string();
+        let words = ["CLUSTER", "GETKEYSINSLOT", &handover.slot, &at_most];
+        self.node(handover.giver).command(&words).await
+    }
+
     /// Tells one of them that the slot has moved.
     pub async fn tell(&self, handover: &Handover, first: First) {
-        let Handover {
-            giver,
-            taker,
-            done,
-            to_id,
-        } = handover;
         let node = match first {
-            First::Giver => self.node(*giver),
-            First::Taker => self.node(*taker),
+            First::Giver => self.node(handover.giver),
+            First::Taker => self.node(handover.taker),
         };
-        let mut words: Vec<&str> = done.iter().map(String::as_str).collect();
-        words.extend(["NODE", to_id]);
+        let Handover { slot, to_id, .. } = handover;
+        let words = ["CLUSTER", "SETSLOT", slot, "NODE", to_id];
         node.command::<()>(&words).await;
         pause().await;
+    }
+
+    /// Tells both, the one first that has it.
+    pub async fn tell_both(&self, handover: &Handover) {
+        self.tell(handover, First::Taker).await;
+        self.tell(handover, First::Giver).await;
     }
 
     /// Has a replica take over without asking anybody. What it has not received is forgotten.
@@ -359,7 +377,7 @@ impl Cluster {
 pub struct Handover {
     giver: usize,
     taker: usize,
-    done: Vec<String>,
+    slot: String,
     to_id: String,
 }
 
