@@ -170,14 +170,26 @@ impl Redis {
         }
     }
 
-    /// Waits until a replica has all that was written so far.
+    /// Waits until a replica has all that was written so far. `WAIT` tells only on Redis 7.0: later
+    /// servers wait for what came on the same connection.
     pub async fn until_replicated(&self) {
-        let line = self.connect().await;
-        super::wait::until("a replica has it", || {
-            let mut wait = redis::cmd("WAIT");
-            wait.arg(1).arg(100);
-            let mut line = line.clone();
-            async move { wait.query_async::<u64>(&mut line).await.expect("a number") > 0 }
+        let question = ["INFO", "replication"];
+        let info: String = self.command(&question).await;
+        let written = numbers(&info, "master_repl_offset:").next();
+        super::wait::until("a replica has it", || async {
+            let info: String = self.command(&question).await;
+            let replicas = info.lines().filter(|line| line.contains("state=online"));
+            for port in replicas.flat_map(|line| numbers(line, "port=")) {
+                let address = format!("redis://127.0.0.1:{port}");
+                let line = &mut self.connect_to(&address).await;
+                let mut info = redis::cmd("INFO");
+                info.arg("replication");
+                let info: String = info.query_async(line).await.expect("it answers");
+                if numbers(&info, "slave_repl_offset:").next() >= written {
+                    return true;
+                }
+            }
+            false
         })
         .await;
     }
@@ -197,6 +209,14 @@ impl Redis {
     pub async fn len(&self, name: &str) -> usize {
         self.command(&["LLEN", name]).await
     }
+}
+
+/// The numbers behind a name.
+fn numbers(text: &str, name: &str) -> impl Iterator<Item = u64> {
+    text.split(name).skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit());
+        rest[..end.unwrap_or(rest.len())].parse().ok()
+    })
 }
 
 impl Drop for Redis {
