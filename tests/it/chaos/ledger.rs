@@ -9,7 +9,7 @@
 //! tells from which push its message comes, and one that is there twice does not make up for
 //! another that is missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -58,6 +58,10 @@ pub struct Ledger {
     pushes: Vec<Push>,
     /// How often the consumer has seen what, in this form.
     seen: BTreeMap<Message, usize>,
+    /// The count allows for messages that are there once too often, so that nothing is handed back
+    /// twice in the same form.
+    lenient: bool,
+    handed_back: HashSet<Message>,
 }
 
 /// Index of its letter, and replays. Twins are one of these.
@@ -82,6 +86,14 @@ struct Count {
 }
 
 impl Ledger {
+    /// Of a round whose count is to allow for messages that are there once too often.
+    pub fn new(lenient: bool) -> Self {
+        Self {
+            lenient,
+            ..Self::default()
+        }
+    }
+
     /// Notes letters before they are pushed, and returns the number of the push.
     pub fn attempt(&mut self, letters: &[Letter]) -> usize {
         let messages = letters.iter().map(|letter| {
@@ -109,10 +121,11 @@ impl Ledger {
 
     /// Notes a message that is handed back before it is pushed, and returns the number of the push.
     /// What the consumer has stays with it, so that the source gets another one. `None` if nobody
-    /// has ever made it.
+    /// has ever made it, or if it had better not be handed back.
     pub fn hand_back(&mut self, message: &[u8]) -> Option<usize> {
         let message = self.known(message)?;
-        Some(self.number(vec![message]))
+        let first = self.handed_back.insert(message);
+        (first || !self.lenient).then(|| self.number(vec![message]))
     }
 
     fn known(&self, message: &[u8]) -> Option<Message> {
@@ -178,7 +191,10 @@ impl Ledger {
             } else {
                 0
             };
-            if there < made {
+            // What is allowed for must not hide that another one with the same bytes is lost.
+            if count.undone + taken > 0 && made + count.undone > 1 {
+                verdict.unsure.push(text);
+            } else if there < made {
                 verdict.lost.push(text);
             } else if there > made + count.undone + taken {
                 verdict.doubled.push(text);
@@ -280,6 +296,8 @@ pub struct Verdict {
     pub altered: Vec<String>,
     pub misplaced: Vec<String>,
     pub misdated: Vec<String>,
+    /// One that is lost and one that is there twice would make up for one another: the round's fault.
+    pub unsure: Vec<String>,
     /// The consumer has seen it, and nobody took that back, but it does not have it.
     pub vanished: Vec<String>,
     /// The audit tells something else.
@@ -295,13 +313,14 @@ impl Verdict {
         self.all().iter().all(|(_, messages)| messages.is_empty())
     }
 
-    fn all(&self) -> [(&str, &[String]); 7] {
+    fn all(&self) -> [(&str, &[String]); 8] {
         [
             ("lost", &self.lost),
             ("doubled", &self.doubled),
             ("altered", &self.altered),
             ("in the wrong list", &self.misplaced),
             ("with a wrong date", &self.misdated),
+            ("not to be told from one another", &self.unsure),
             ("seen and not there", &self.vanished),
             ("told otherwise by the audit", &self.untold),
         ]

@@ -85,6 +85,18 @@ impl Letter {
         }
     }
 
+    /// Draws a letter with a number of its own, so that no other one has its bytes.
+    pub fn draw_alone(rng: &mut Rng, id: usize) -> Self {
+        loop {
+            // A twin is the same whatever its number.
+            let other = Self::draw(&mut rng.clone(), usize::MAX);
+            let letter = Self::draw(rng, id);
+            if letter.bytes != other.bytes {
+                return letter;
+            }
+        }
+    }
+
     /// A letter that is too large to travel twice, which the daemon checks by its digest.
     pub fn giant(id: usize) -> Self {
         let text = "x".repeat(1_100_000);

@@ -13,7 +13,7 @@ use super::access::{Access, Directory};
 use super::ledger::Ledger;
 use super::letters::Letter;
 use super::place::Lists;
-use super::schedule::Raid;
+use super::schedule::{Drawing, Raid};
 use crate::support::Redis;
 
 /// Redirections that a command follows. One that is redirected was not done.
@@ -168,6 +168,7 @@ fn said<T>(answer: &RedisResult<T>) -> bool {
 pub async fn produce(
     mut line: Line,
     mut rng: Rng,
+    draw: Drawing,
     numbers: Arc<AtomicUsize>,
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
@@ -184,7 +185,7 @@ pub async fn produce(
         let count = rng.usize(1..most);
         let first = numbers.fetch_add(count, Ordering::SeqCst);
         let mut letters: Vec<Letter> = (first..first + count)
-            .map(|id| Letter::draw(&mut rng, id))
+            .map(|id| draw(&mut rng, id))
             .collect();
         if rng.u32(0..400) == 0 {
             letters = vec![Letter::giant(first)];

@@ -235,6 +235,13 @@ impl Servers {
         }
     }
 
+    /// Waits until a replica, if there are any, has what this list holds.
+    pub async fn replicated(&self, list: &str) {
+        if self.place != Place::One {
+            self.at(list).await.until_replicated().await;
+        }
+    }
+
     pub async fn len(&self, list: &str) -> usize {
         match &self.kind {
             Kind::Cluster(cluster) => cluster.len(list).await,

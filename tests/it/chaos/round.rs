@@ -108,19 +108,20 @@ impl<'a> Round<'a> {
             lists: access.lists,
             servers,
             stations: vec![],
-            ledger: Arc::default(),
+            ledger: Arc::new(Mutex::new(Ledger::new(schedule.is_lenient()))),
             raids: 0,
             first_date: jiff::Timestamp::now().as_second(),
             moved_meanwhile: 0,
             events: String::new(),
         };
         let mut rng = Rng::with_seed(schedule.seed);
-        let letters: Vec<Letter> = (0..schedule.backlog)
-            .map(|id| Letter::draw(&mut rng, id))
-            .collect();
+        let [draw, _] = schedule.drawing();
+        let letters: Vec<Letter> = (0..schedule.backlog).map(|id| draw(&mut rng, id)).collect();
         for part in letters.chunks(500) {
             dead_letter(&mut round.line, part, &round.ledger).await;
         }
+        // From here on no failover undoes one of these.
+        round.servers.replicated(round.lists.source).await;
         // Drawn apart, so that the schedules stay what they are.
         let mut ceilings = Rng::with_seed(schedule.seed.rotate_left(17));
         for pace in &schedule.workers {
@@ -142,9 +143,11 @@ impl<'a> Round<'a> {
         let mut rng = Rng::with_seed(!schedule.seed);
         for _ in 0..schedule.producers {
             let line = others::Line::new(self.servers.access());
+            let [_, draw] = schedule.drawing();
             let work = produce(
                 line,
                 rng.fork(),
+                draw,
                 numbers.clone(),
                 self.ledger.clone(),
                 stop.clone(),

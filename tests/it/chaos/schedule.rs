@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::letters::Letter;
 use super::lines::Line;
 use super::place::Place;
 use crate::support::First;
@@ -26,6 +27,9 @@ pub struct Schedule {
     /// Sorted by time, counted from the beginning.
     pub actions: Vec<(Duration, Action)>,
 }
+
+/// Draws the letter of a number.
+pub type Drawing = fn(&mut Rng, usize) -> Letter;
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +168,24 @@ impl Schedule {
             Action::FailOver(_) => self.place == Place::Sentinel,
             _ => false,
         })
+    }
+
+    /// How the letters are drawn that lie in the source at first, and those of the producers.
+    ///
+    /// In a move of two steps a message may be there once too often, where the source has forgotten
+    /// its push, or an operator has taken it. No other one with the same bytes may be lost
+    /// meanwhile, so such a round has twins at most among those whose pushes nobody forgets.
+    pub fn drawing(&self) -> [Drawing; 2] {
+        match (self.is_lenient(), self.raided()) {
+            (false, _) => [Letter::draw, Letter::draw],
+            (true, false) => [Letter::draw, Letter::draw_alone],
+            (true, true) => [Letter::draw_alone, Letter::draw_alone],
+        }
+    }
+
+    /// Whether the count allows for messages that are there once too often.
+    pub fn is_lenient(&self) -> bool {
+        self.place == Place::Spread && (self.raided() || self.may_undo())
     }
 
     fn disturb_one(&mut self, rng: &mut Rng, length: u64) {

@@ -66,7 +66,17 @@ fn lost_doubled_altered_misplaced_and_misdated_are_told_apart() {
 #[test]
 fn what_an_operator_has_taken_may_be_there_twice_only_where_the_lists_are_apart() {
     let (letters, ledger, mut found) = right();
-    let taken = (List::Taken, vec![letters[0].bytes.clone()]);
+    let same = |one: &Letter| {
+        letters
+            .iter()
+            .filter(|other| other.bytes == one.bytes)
+            .count()
+    };
+    let alone = letters.iter().find(|letter| same(letter) == 1);
+    let taken = (
+        List::Taken,
+        vec![alone.expect("not all are twins").bytes.clone()],
+    );
     found.lists.push(taken);
     found.raided = true;
     assert_eq!(ledger.judge(&found).doubled.len(), 1);
@@ -102,6 +112,47 @@ fn what_the_source_has_forgotten_counts_only_where_it_may_have_been_moved_before
 }
 
 #[test]
+fn twins_must_not_make_up_for_one_another_where_something_is_allowed_for() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut letters = std::iter::repeat_with(|| Letter::draw(&mut rng, 0));
+    let twin = letters.find(|letter| letter.bytes == b"{\"twin\":true}");
+    let twin = twin.expect("endless");
+    let mut ledger = Ledger::new(true);
+    let [known, forgotten] = [(); 2].map(|()| ledger.attempt(std::slice::from_ref(&twin)));
+    let mut found = Found {
+        pushed: vec![known, forgotten],
+        lists: vec![end(&twin), end(&twin)],
+        apart: true,
+        undone: true,
+        ..Found::default()
+    };
+    assert!(ledger.judge(&found).is_sound(), "both are in the history");
+    // One may be lost, and the forgotten one be there in its place.
+    found.pushed.pop();
+    assert_eq!(ledger.judge(&found).unsure.len(), 1);
+    found.lists.pop();
+    assert_eq!(ledger.judge(&found).unsure.len(), 1);
+    found.undone = false;
+    assert!(ledger.judge(&found).is_sound(), "nothing is allowed for");
+    // The same with one that an operator has taken.
+    found.pushed.push(forgotten);
+    found.raided = true;
+    found.lists.push((List::Taken, vec![twin.bytes.clone()]));
+    assert_eq!(ledger.judge(&found).unsure.len(), 1);
+}
+
+#[test]
+fn a_letter_that_is_drawn_alone_has_bytes_of_its_own() {
+    let letters = |draw: fn(&mut fastrand::Rng, usize) -> Letter| {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let letters = (0..2_000).map(|id| draw(&mut rng, id).bytes);
+        letters.collect::<std::collections::HashSet<_>>().len()
+    };
+    assert_eq!(letters(Letter::draw_alone), 2_000);
+    assert!(letters(Letter::draw) < 1_900, "the others have twins");
+}
+
+#[test]
 fn a_message_that_is_handed_back_does_not_make_up_for_another_one() {
     let (letters, mut ledger, mut found) = right();
     let replayed = letters.iter().position(|letter| letter.forms.len() > 2);
@@ -121,6 +172,18 @@ fn a_message_that_is_handed_back_does_not_make_up_for_another_one() {
     let (twice, _) = twice.expect("it may be replayed again");
     found.lists.push((List::Target, vec![dated(twice)]));
     assert!(ledger.judge(&found).is_sound());
+}
+
+#[test]
+fn nothing_is_handed_back_twice_where_something_is_allowed_for() {
+    for lenient in [false, true] {
+        let letter = Letter::draw_alone(&mut fastrand::Rng::with_seed(4), 0);
+        let mut ledger = Ledger::new(lenient);
+        ledger.attempt(std::slice::from_ref(&letter));
+        let (_, moved) = end(&letter);
+        assert!(ledger.hand_back(&moved[0]).is_some());
+        assert_eq!(ledger.hand_back(&moved[0]).is_some(), !lenient);
+    }
 }
 
 #[test]
