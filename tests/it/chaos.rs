@@ -78,9 +78,10 @@ async fn play(seed: u64, servers: &mut Servers) {
     let outcome = run(&schedule, Way::Daemon, servers).await;
     assert!(
         outcome.verdict.is_sound(),
-        "{}\n{}to replay: CHAOS_PLACE={place} CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos",
+        "{}\n{}{}",
         outcome.verdict,
-        outcome.events
+        outcome.events,
+        schedule.replay()
     );
     eprintln!(
         "chaos: seed {seed} at {place}: each is in exactly one list:{}",
@@ -200,7 +201,40 @@ fn the_fixed_seeds_do_all_that_a_schedule_can_do() {
         let missing = &names(place, &all) - &names(place, seeds);
         assert!(missing.is_empty(), "{place}: {missing:?}");
     }
+
+    // What must not get lost, whatever a schedule learns.
+    let played = names(Place::One, &SEEDS);
+    for promised in PROMISED {
+        let found = played.iter().any(|name| name.contains(promised));
+        assert!(found, "{promised} is not in {played:?}");
+    }
+    let workers = SEEDS.map(|seed| Schedule::of(seed, Place::One, LENGTH).workers.len());
+    assert!(workers.contains(&1) && workers.contains(&3), "{workers:?}");
 }
+
+/// The faults that every fault suite of this project has to have.
+const PROMISED: [&str; 20] = [
+    "Kill()",
+    "Freeze()",
+    "CutAfterRequest",
+    "CutAfterReply",
+    "BlackHole",
+    "Late",
+    "Slow",
+    "Pop",
+    "Remove",
+    "TrimOld",
+    "TrimYoung",
+    "Delete",
+    "Rename",
+    "KillRedis",
+    "StopRedis",
+    "FlushScripts",
+    "NoMemory",
+    "Memory",
+    "Pause",
+    "KillClients",
+];
 
 /// Plays rounds until the count finds what this way of committing loses or doubles.
 async fn caught(way: Way) {
@@ -363,6 +397,6 @@ async fn cleared(schedule: &Schedule, way: Way, servers: &mut Servers) {
     let Outcome {
         verdict, events, ..
     } = outcome;
-    let seed = schedule.seed;
-    assert!(verdict.is_sound(), "seed {seed}: {verdict}\n{events}");
+    let replay = schedule.replay();
+    assert!(verdict.is_sound(), "{verdict}\n{events}{replay}");
 }

@@ -34,6 +34,13 @@ elseif ARGV[1] == '0' then redis.call('LTRIM', KEYS[1], ARGV[2] + 1, -1)
 else redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1) end
 return #taken";
 
+/// Takes ARGV[1] from the old end of KEYS[1] to KEYS[2].
+const POP: &str = "
+local taken = redis.call('RPOP', KEYS[1], ARGV[1])
+if not taken then return 0 end
+redis.call('LPUSH', KEYS[2], unpack(taken))
+return #taken";
+
 /// Takes the message behind ARGV[1] older ones from KEYS[1] to KEYS[2], as LREM does: the first
 /// with its bytes from the old end.
 const REMOVE: &str = "
@@ -260,7 +267,12 @@ pub fn raid(lists: Lists, raid: Raid, number: usize) -> redis::Cmd {
             pop.arg(&[source, taken, "RIGHT", "LEFT"]);
             pop
         }
-        Raid::Pop(count) | Raid::TrimOld(count) => take(-signed(count), -1),
+        Raid::Pop(count) => {
+            let mut pop = script(POP, &[source, taken]);
+            pop.arg(count);
+            pop
+        }
+        Raid::TrimOld(count) => take(-signed(count), -1),
         Raid::TrimYoung(count) => take(0, signed(count) - 1),
         Raid::Delete => take(0, -1),
         Raid::Remove(older) => {
@@ -269,7 +281,7 @@ pub fn raid(lists: Lists, raid: Raid, number: usize) -> redis::Cmd {
             remove
         }
         Raid::Rename => {
-            let mut rename = redis::cmd("RENAMENX");
+            let mut rename = redis::cmd("RENAME");
             rename.arg(source).arg(format!("{taken}:{number}"));
             rename
         }

@@ -2,11 +2,13 @@
 //! then quiet, then the count.
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::FutureExt;
 use redis::RedisResult;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -36,21 +38,40 @@ pub struct Outcome {
 /// # Panics
 /// When it hangs, with what is needed to play it again.
 pub async fn run(schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcome {
-    let doing = Mutex::new("being prepared".to_owned());
-    match tokio::time::timeout(HANG, play(schedule, way, servers, &doing)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let Schedule { seed, place, .. } = schedule;
-            let doing = doing.into_inner().expect("not poisoned");
-            panic!(
-                "a round with {way:?} hangs while {doing}; to replay: CHAOS_PLACE={place} CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos"
-            )
-        }
-    }
+    within(HANG, schedule, way, servers).await
 }
 
 /// No round takes so long, however slow the machine.
 const HANG: Duration = Duration::from_secs(300);
+
+async fn within(limit: Duration, schedule: &Schedule, way: Way, servers: &mut Servers) -> Outcome {
+    let doing = Mutex::new("being prepared".to_owned());
+    let round = tokio::time::timeout(limit, play(schedule, way, servers, &doing));
+    let ended = AssertUnwindSafe(round).catch_unwind().await;
+    let doing = doing.into_inner().expect("not poisoned");
+    match ended {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => panic!("{way:?} hangs while {doing}; {}", schedule.replay()),
+        // Several rounds may be played at once, and the panic itself does not say which one it was.
+        Err(panic) => {
+            eprintln!("{way:?} fails while {doing}; {}", schedule.replay());
+            resume_unwind(panic)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_round_that_hangs_says_how_to_play_it_again() {
+    let schedule = Schedule::of(7, Place::One, Duration::from_secs(2));
+    let mut servers = Servers::start(Place::One, true).await;
+    let limit = Duration::from_millis(300);
+    let round = within(limit, &schedule, Way::Verified, &mut servers);
+    let ended = AssertUnwindSafe(round).catch_unwind().await;
+    let panic = ended.err().expect("its faults alone take longer");
+    let said = panic.downcast::<String>().expect("a message");
+    let command = "CHAOS_PLACE=one CHAOS_SEED=7 CHAOS_ROUNDS=10 make chaos";
+    assert!(said.contains("hangs") && said.contains(command), "{said}");
+}
 
 async fn play(
     schedule: &Schedule,

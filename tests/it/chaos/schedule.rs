@@ -188,6 +188,12 @@ impl Schedule {
         self.place == Place::Spread && (self.raided() || self.may_undo())
     }
 
+    /// The command that plays it again.
+    pub fn replay(&self) -> String {
+        let Self { seed, place, .. } = self;
+        format!("to replay: CHAOS_PLACE={place} CHAOS_SEED={seed} CHAOS_ROUNDS=10 make chaos")
+    }
+
     fn disturb_one(&mut self, rng: &mut Rng, length: u64) {
         let mut at = 150;
         while at < length {
