@@ -182,10 +182,11 @@ pub fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         .expect("it runs")
 }
 
+/// Waits as long for an answer as only a hang takes.
 pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(60))
         .no_proxy()
         .build()
         .expect("a client")
