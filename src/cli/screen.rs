@@ -215,6 +215,8 @@ impl Interrupt {
 
 /// Asks on the terminal for a line.
 pub(crate) async fn ask(question: &str) -> anyhow::Result<String> {
+    // Before anybody can see the question: what is pressed at its sight must not be lost.
+    let mut interrupt = Interrupt::catch()?;
     say(&mut std::io::stderr(), question);
     let read = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
@@ -222,6 +224,6 @@ pub(crate) async fn ask(question: &str) -> anyhow::Result<String> {
     });
     tokio::select! {
         line = read => Ok(line??.trim().to_owned()),
-        interrupted = Interrupt::wait() => Err(interrupted.into()),
+        _ = interrupt.signal.recv() => Err(Refusal::new(Kind::Interrupted, "interrupted").into()),
     }
 }
