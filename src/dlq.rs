@@ -197,6 +197,32 @@ impl Transfer {
     }
 }
 
+/// What must hold when a batch is moved, besides that it is what was peeked. The step that moves looks
+/// at it; where it does not hold, that is a conflict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proviso {
+    /// Under which it is done.
+    pub lease: Option<Lease>,
+    /// So many messages stay in the source at least.
+    pub keep: u64,
+}
+
+/// A key in the source's slot that must say this, as long as what is done under it is ours to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The key.
+    pub key: String,
+    /// What it says while it is ours; not empty.
+    pub says: String,
+}
+
+impl Proviso {
+    /// What the lease must say; nothing where there is none.
+    pub(crate) fn says(&self) -> &str {
+        self.lease.as_ref().map_or("", |lease| &lease.says)
+    }
+}
+
 /// How a commit ended. Either way every message is in exactly one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {

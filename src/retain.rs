@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::digest;
 use crate::dlq::redis::Lists;
-use crate::dlq::{self, Disposition, Edit, Entry, Transfer};
+use crate::dlq::{self, Disposition, Edit, Entry, Proviso, Transfer};
 use crate::metrics::RetainMetrics;
 use crate::operate::mover::{self, Chosen, Moved, Mover};
 use crate::operate::queues::Queue;
 use crate::operate::{Error, Operator};
 use archive::Archive;
-use due::{Due, Limits, due};
+use due::{Due, Limits, Why, due};
 
 /// How often a dead list is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -176,7 +176,16 @@ async fn evict(
     ];
     let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let trail = operator.trail(queue, about.into(), false);
-    let mut mover = Mover::new(store, queue, trail.clone())?;
+    // Another worker may be at it: of identical messages the younger ones would look like those that
+    // are due, and fewer would stay than may.
+    let proviso = Proviso {
+        lease: None,
+        keep: match due.why {
+            Why::Count => config.limits.count,
+            Why::Age => 0,
+        },
+    };
+    let mut mover = Mover::new(store, queue, trail.clone())?.provided(proviso.clone());
     let disposition = match &config.archive {
         Some(Archive::Directory(directory)) => {
             let list = &queue.lists.source;
@@ -199,7 +208,7 @@ async fn evict(
             Disposition::Purge
         }
         Some(Archive::List(list)) => {
-            mover = Mover::new(store, &to_archive(queue, list), trail)?;
+            mover = Mover::new(store, &to_archive(queue, list), trail)?.provided(proviso);
             Disposition::Restore
         }
         None => Disposition::Purge,

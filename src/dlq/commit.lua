@@ -2,7 +2,8 @@
 -- Moves the oldest entries of a list, all or none, after comparing them. Where the source could be
 -- watched since before they were read, settle.lua moves them instead.
 --
--- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list, KEYS[4] the audit, if one is kept
+-- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list; behind them the audit, if one is kept, and
+-- the lease under which it is done, if ARGV[6] says one
 -- ARGV[1] how the tail is compared with what the caller decided upon:
 --         'compare': each entry follows, and is compared byte for byte;
 --         'digest': the one entry is so large that it had better not travel again
@@ -10,8 +11,10 @@
 --         nowhere
 -- ARGV[3] the depth above which KEYS[2] must not be lifted; 0 = none
 -- ARGV[4] how many entries the audit holds
--- ARGV[5] how many arguments of it follow: for each entry that it is to get, how many names and values
---         there are, and these
+-- ARGV[5] how many entries are to stay in the source at least
+-- ARGV[6] what the lease must say; '' = there is none
+-- ARGV[7] how many arguments of the audit follow: for each entry that it is to get, how many names and
+--         values there are, and these
 -- Behind them: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
@@ -44,7 +47,8 @@ for index, command in ipairs({ 'ltrim', 'lpush', 'lpush' }) do
   end
 end
 
-local audit = KEYS[4]
+local lease = ARGV[6] ~= '' and KEYS[#KEYS]
+local audit = KEYS[4] ~= lease and KEYS[4]
 if audit then
   local kind = redis.call('TYPE', audit).ok
   if kind ~= 'stream' and kind ~= 'none' then
@@ -58,7 +62,10 @@ end
 local flags = ARGV[2]
 local count = #flags
 -- The last argument before the entries.
-local before = 5 + tonumber(ARGV[5])
+local before = 7 + tonumber(ARGV[7])
+if lease and redis.call('GET', lease) ~= ARGV[6] then return { -1 } end
+if redis.call('LLEN', KEYS[1]) - count < tonumber(ARGV[5]) then return { -1 } end
+
 local replays, dead = {}, {}
 local function plan(i, body)
   local letter = flags:sub(i, i)
@@ -94,7 +101,7 @@ if ceiling > 0 and #replays > 0 and redis.call('LLEN', KEYS[2]) + #replays > cei
   return { -2 }
 end
 
-local at = 6
+local at = 8
 while audit and at <= before do
   local last = at + tonumber(ARGV[at])
   redis.call('XADD', audit, 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, at + 1, last))

@@ -2,7 +2,7 @@
 
 use super::redis::{Limits, Lists, Queue as OneSlot};
 use super::spread::{self, NoRoom};
-use super::{Committed, Disposition, Entry, Error, Peeked, Transfer};
+use super::{Committed, Disposition, Entry, Error, Peeked, Proviso, Transfer};
 use crate::audit::Trail;
 use crate::link::LinkConfig;
 use crate::link::cluster::slot;
@@ -35,6 +35,15 @@ impl Queue {
         match self {
             Self::Together(queue) => Self::Together(Box::new(queue.with_trail(trail))),
             Self::Spread(queue) => Self::Spread(Box::new(queue.with_trail(trail))),
+        }
+    }
+
+    /// Has each commit made only while this holds; otherwise it is a conflict.
+    #[must_use]
+    pub fn with_proviso(self, proviso: Proviso) -> Self {
+        match self {
+            Self::Together(queue) => Self::Together(Box::new(queue.with_proviso(proviso))),
+            Self::Spread(queue) => Self::Spread(Box::new(queue.with_proviso(proviso))),
         }
     }
 

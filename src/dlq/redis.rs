@@ -10,7 +10,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisWrite, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::calm::Calm;
-use super::{Committed, Entry, Error, Peeked, Place, Transfer};
+use super::{Committed, Entry, Error, Peeked, Place, Proviso, Transfer};
 use crate::audit::{self, Trail};
 use crate::link::{self, Link, LinkConfig, Reason};
 
@@ -51,6 +51,8 @@ pub struct Queue {
     lists: Lists,
     /// What is written down of a commit, if anything.
     trail: Option<Trail>,
+    /// What must hold for a commit.
+    proviso: Proviso,
     /// What the last peek has left the connection in.
     line: Line,
     /// When a transaction was last refused.
@@ -103,6 +105,7 @@ impl Queue {
             link,
             lists,
             trail: None,
+            proviso: Proviso::default(),
             line: Line::Free,
             refused: None,
             watches: true,
@@ -115,6 +118,13 @@ impl Queue {
     #[must_use]
     pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
         self.trail = trail;
+        self
+    }
+
+    /// Has each commit made only while this holds; otherwise it is a conflict.
+    #[must_use]
+    pub fn with_proviso(mut self, proviso: Proviso) -> Self {
+        self.proviso = proviso;
         self
     }
 
@@ -514,6 +524,7 @@ impl Queue {
         command.arg(SETTLE).arg(keys.len()).arg(keys);
         command.arg(&pushed).arg(&ends[..]).arg(ceiling);
         command.arg(nowhere).arg(self.audit_length());
+        command.arg(self.proviso.keep).arg(self.proviso.says());
         command.arg(self.told(transfers));
         command
     }
@@ -526,7 +537,9 @@ impl Queue {
             dead,
         } = &self.lists;
         let audit = self.trail.iter().map(|trail| &trail.key);
-        [source, target, dead].into_iter().chain(audit).collect()
+        let lease = self.proviso.lease.iter().map(|lease| &lease.key);
+        let lists = [source, target, dead].into_iter();
+        lists.chain(audit).chain(lease).collect()
     }
 
     fn audit_length(&self) -> u64 {
@@ -596,7 +609,9 @@ impl Queue {
         let told = self.told(transfers);
         let mut command = COMMIT.command(&self.keys());
         command.arg(mode).arg(flags).arg(ceiling);
-        command.arg(self.audit_length()).arg(told.len()).arg(told);
+        command.arg(self.audit_length());
+        command.arg(self.proviso.keep).arg(self.proviso.says());
+        command.arg(told.len()).arg(told);
         for argument in arguments {
             command.arg(&*argument);
         }

@@ -1,13 +1,16 @@
 #!lua flags=allow-oom
 -- The last step of a commit in a transaction: takes a batch off the source, or undoes its pushes.
 --
--- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list, KEYS[4] the audit, if one is kept
+-- KEYS[1] source, KEYS[2] replay target, KEYS[3] dead list; behind them the audit, if one is kept, and
+-- the lease under which it is done, if ARGV[9] says one
 -- ARGV[1] and ARGV[2] how many entries the transaction has pushed to KEYS[2] and to KEYS[3]
 -- ARGV[3] and ARGV[4] the oldest and the youngest entry of the batch
 -- ARGV[5] the depth above which KEYS[2] must not be lifted; 0 = none
 -- ARGV[6] how many entries of the batch go nowhere
--- ARGV[7] how many entries the audit holds; ARGV from 8, for each entry that it is to get, how many
---         names and values there are, and these
+-- ARGV[7] how many entries the audit holds
+-- ARGV[8] how many entries are to stay in the source at least; 0 if missing
+-- ARGV[9] what the lease must say; '' or missing = there is none
+-- ARGV from 10, for each entry that the audit is to get, how many names and values there are, and these
 -- Returns {replayed, dead}, or {-1, why} when it has taken the pushes back; the why is FULL when
 -- KEYS[2] would have been lifted too high.
 --
@@ -32,7 +35,9 @@
 
 local pushed = { 0, tonumber(ARGV[1]), tonumber(ARGV[2]) }
 local count = pushed[2] + pushed[3] + tonumber(ARGV[6])
-local audit = KEYS[4]
+local says = ARGV[9] or ''
+local lease = says ~= '' and KEYS[#KEYS]
+local audit = KEYS[4] ~= lease and KEYS[4]
 local refusal
 
 local function ask(...)
@@ -44,15 +49,15 @@ local function ask(...)
   return answer
 end
 
-local held = { true, pushed[2] > 0, pushed[3] > 0 }
+local pushable = { true, pushed[2] > 0, pushed[3] > 0 }
 for i, key in ipairs({ KEYS[1], KEYS[2], KEYS[3] }) do
   local kind = ask('TYPE', key)
   if kind and kind.ok ~= 'list' and kind.ok ~= 'none' then
-    held[i] = false
+    pushable[i] = false
     refusal = 'WRONGTYPE key ' .. key .. ' holds a ' .. kind.ok .. ', expected a list'
   end
   if i > 1 and not redis.acl_check_cmd('lpush', key, '') then
-    held[i] = false
+    pushable[i] = false
     refusal = 'NOPERM this user may not lpush ' .. key
   end
 end
@@ -65,18 +70,23 @@ if audit then
     refusal = 'NOPERM this user may not xadd ' .. audit
   end
 end
+local held = not lease or ask('GET', lease) == says
+local keep = tonumber(ARGV[8] or 0)
+local enough = keep == 0 or (ask('LLEN', KEYS[1]) or 0) - count >= keep
 local oldest, youngest = ask('LINDEX', KEYS[1], -1), ask('LINDEX', KEYS[1], -math.max(count, 1))
 if not refusal and count > 0 and (oldest ~= ARGV[3] or youngest ~= ARGV[4]) then
   refusal = 'the ends of the batch are others'
 end
+if not refusal and count > 0 and not held then refusal = 'somebody else has the lease' end
+if not refusal and count > 0 and not enough then refusal = 'too few entries would stay' end
 
 local ceiling = tonumber(ARGV[5])
 if not refusal and ceiling > 0 then
-  local depth = ask('LLEN', KEYS[2])
-  if depth and pushed[2] > 0 and depth > ceiling then refusal = 'FULL' end
+  local target = ask('LLEN', KEYS[2])
+  if target and pushed[2] > 0 and target > ceiling then refusal = 'FULL' end
 end
 
-local at = 8
+local at = 10
 while audit and not refusal and at <= #ARGV do
   local last = at + tonumber(ARGV[at])
   ask('XADD', audit, 'MAXLEN', '~', ARGV[7], '*', unpack(ARGV, at + 1, last))
@@ -85,7 +95,7 @@ end
 
 if refusal then
   for i = 2, 3 do
-    if held[i] then redis.call('LTRIM', KEYS[i], pushed[i], -1) end
+    if pushable[i] then redis.call('LTRIM', KEYS[i], pushed[i], -1) end
   end
   return { -1, refusal }
 end

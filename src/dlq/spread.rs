@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use super::redis::{Limits, Lists, Queue as OneSlot, Script, check_loadable};
 use super::{
-    Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Reason as Why, Transfer,
+    Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Proviso, Reason as Why,
+    Transfer,
 };
 use crate::audit::{self, Trail};
 use crate::link::cluster::{beside, slot};
@@ -58,6 +59,8 @@ pub struct Queue {
     lists: Lists,
     /// What is written down of a commit, if anything.
     trail: Option<Trail>,
+    /// What must hold for a commit to be begun.
+    proviso: Proviso,
     source: Place,
     target: Place,
     dead: Place,
@@ -142,6 +145,7 @@ impl Queue {
             reader: OneSlot::unwatched(config, lists.clone()),
             lists,
             trail: None,
+            proviso: Proviso::default(),
             number: String::new(),
             demanded,
             confirmed: false,
@@ -153,6 +157,13 @@ impl Queue {
     #[must_use]
     pub fn with_trail(mut self, trail: Option<Trail>) -> Self {
         self.trail = trail;
+        self
+    }
+
+    /// Has each commit begun only while this holds; otherwise it is a conflict.
+    #[must_use]
+    pub fn with_proviso(mut self, proviso: Proviso) -> Self {
+        self.proviso = proviso;
         self
     }
 
@@ -224,8 +235,11 @@ impl Queue {
         let record = Record::of(transfers);
         let text = serde_json::to_string(&record)
             .map_err(|error| link::Error::new(Reason::Other, error.to_string()))?;
-        let mut check = CHECK.command(&self.keys());
+        let lease = self.proviso.lease.iter().map(|lease| &lease.key);
+        let keys: Vec<&String> = self.keys().into_iter().chain(lease).collect();
+        let mut check = CHECK.command(&keys);
         check.arg(&number).arg(&record.digests);
+        check.arg(self.proviso.keep).arg(self.proviso.says());
         let same: i64 = CHECK.call(&mut self.source.link, &check).await?;
         if same == 0 {
             return Ok(Committed::Conflict);

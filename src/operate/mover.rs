@@ -6,7 +6,7 @@ use super::queues::Queue;
 use super::store::Store;
 use crate::audit::{Trail, digest};
 use crate::dlq::redis::Limits;
-use crate::dlq::{self, Committed, Entry, Transfer, queue};
+use crate::dlq::{self, Committed, Entry, Proviso, Transfer, queue};
 
 /// Bytes in a batch, at most; a larger message travels alone.
 pub(crate) const BYTES: u64 = 8 * 1024 * 1024;
@@ -62,6 +62,15 @@ impl Mover {
             list: queue.lists.source.clone(),
             queue: mover.with_trail(trail),
         })
+    }
+
+    /// Moves only while this holds; otherwise it is a conflict.
+    #[must_use]
+    pub fn provided(self, proviso: Proviso) -> Self {
+        Self {
+            queue: self.queue.with_proviso(proviso),
+            ..self
+        }
     }
 
     /// Moves messages, given in rising order of their places: one, or no more than 8 MiB together.

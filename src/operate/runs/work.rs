@@ -11,6 +11,7 @@ use super::way;
 use super::{KEPT, LEASE, NOTE, Record, id, summary};
 use crate::audit::{Entry, Kind, entry};
 use crate::dlq::redis::Script;
+use crate::dlq::{Lease, Proviso};
 use crate::drain::classify::Rules;
 use crate::link::Reason;
 use crate::operate::beside::Counting;
@@ -111,8 +112,17 @@ impl<'a> Work<'a> {
         let about = about.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let trail = operator.trail(queue, about.into(), false);
         let pace = Pace::new(view.rate);
+        // Or a worker who slept until the run was another's would move more than is wanted.
+        let lease = Lease {
+            key: queue.keys.lease.clone(),
+            says: token.clone(),
+        };
+        let proviso = Proviso {
+            lease: Some(lease),
+            keep: 0,
+        };
         Ok(Self {
-            mover: Mover::new(&operator.store, queue, trail)?,
+            mover: Mover::new(&operator.store, queue, trail)?.provided(proviso),
             operator,
             queue,
             token,
@@ -260,10 +270,20 @@ impl<'a> Work<'a> {
                 return Ok(None);
             }
         }
+        // The move is made under the lease, and looking may have taken long.
+        if self.noted.elapsed() >= NOTE
+            && let Some(end) = self.note().await?
+        {
+            return Ok(Some(end));
+        }
         let moved = found.chosen.len() as u64;
         if moved > 0 && self.mover.take(&found.chosen).await? == Moved::Conflict {
             self.conflicts += 1;
             self.record.view.conflicts += 1;
+            // It may be that the run is ours no longer.
+            if let Some(end) = self.note().await? {
+                return Ok(Some(end));
+            }
             return self.start_over().await;
         }
         if moved > 0 {
@@ -312,7 +332,9 @@ impl<'a> Work<'a> {
         let mut scan = scan.with_step(self.step);
         while found.looked_at < ahead.min(LOOKED_AT) {
             let missing = allowed.saturating_sub(found.chosen.len() as u64);
-            if missing == 0 {
+            // Where Redis is slow, what was found is moved while the lease holds.
+            let late = found.looked_at > 0 && self.noted.elapsed() >= LEASE / 2;
+            if missing == 0 || late {
                 break;
             }
             // No more than is likely to be needed, because what is not has to be read again.
@@ -325,9 +347,8 @@ impl<'a> Work<'a> {
                 match judge(bytes, &task, second) {
                     Verdict::NotMeant => {}
                     Verdict::Leave(why) => found.leave(why),
-                    Verdict::Move(_) if found.chosen.len() as u64 == wanted => {
-                        found.leave("not in the plan");
-                    }
+                    // The plan has not counted it.
+                    Verdict::Move(_) if found.chosen.len() as u64 == wanted => {}
                     Verdict::Move(transfer) => {
                         if !found.takes(bytes.len(), allowed) {
                             return Ok(found);

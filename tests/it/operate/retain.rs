@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::Daemon;
+use crate::support::{Onward, Stepper, Stop};
 
 fn parked(count: usize, dead_at: i64) -> Vec<String> {
     (0..count)
@@ -199,4 +200,33 @@ async fn what_cannot_be_evicted_is_archived_once() {
     let _: i64 = redis.command(&["DEL", "mutt:remediation:audit"]).await;
     wait::until("it is evicted", || async { redis.len(DEAD).await == 20 }).await;
     assert_eq!(archived(directory.path()).len(), 10);
+}
+
+#[tokio::test]
+async fn of_identical_messages_no_more_are_evicted_than_are_too_many_whoever_is_at_it() {
+    let redis = Redis::start();
+    redis.push(DEAD, &["{}"; 30]).await;
+    let mut line = Stepper::before(redis.port()).await;
+    let port = line.port().to_string();
+    let bounds = [
+        ("DEAD_LETTER_MAX", "20"),
+        ("REMEDIATION_ENABLED", "false"),
+        ("REDIS_TIMEOUT", "60"),
+    ];
+    let through = [&bounds[..], &[("REDIS_PORT", port.as_str())]].concat();
+    line.stop_at(Stop::Request("WATCH", 1));
+    let sleeper = Daemon::start(&redis, &through);
+    // It has seen ten too many, and is about to take them off.
+    let held = line.held().await;
+    let other = Daemon::start(&redis, &bounds);
+    wait::until("the other one has evicted", || async {
+        redis.len(DEAD).await == 20
+    })
+    .await;
+    other.signal("-KILL");
+    held.go(Onward::Pass);
+    redis.push(DEAD, &["{}"; 3]).await;
+    let evicted = r#"mutt_remediation_evicted_total{queue="dead",why="count"}"#;
+    sleeper.until_metric(evicted, |count| count == 3.0).await;
+    assert_eq!(redis.len(DEAD).await, 20);
 }
