@@ -138,12 +138,13 @@ impl Operator {
         })
     }
 
-    /// Does one thing to one key of a queue, and writes it down.
+    /// Does one thing to one key of a queue, and writes it down; by a script that says whether it needs
+    /// memory.
     async fn deed(
         &self,
+        script: &Script,
         queue: &Queue,
-        key: &str,
-        (command, arguments): (&str, &[impl redis::ToRedisArgs]),
+        (key, command, arguments): (&str, &str, &[impl redis::ToRedisArgs]),
         entry: &Entry,
     ) -> Result<redis::Value, Error> {
         let mut audit = queue.keys.audit.as_ref();
@@ -152,24 +153,32 @@ impl Operator {
             && slot(stream) != slot(key)
         {
             // No script sees both, so that it is written down before it is done.
-            let mut add = redis::cmd("XADD");
-            add.arg(stream)
-                .arg("MAXLEN")
-                .arg("~")
-                .arg(self.audit.length);
-            add.arg("*").arg(entry);
-            self.store.write::<()>(stream, &add).await?;
+            self.note(queue, entry).await?;
             audit = None;
         }
         let owned = key.to_owned();
         let keys: Vec<&String> = std::iter::once(&owned).chain(audit).collect();
-        let mut call = DEED.command(&keys);
+        let mut call = script.command(&keys);
         call.arg(command).arg(arguments.len()).arg(arguments);
         call.arg(self.audit.length);
         if audit.is_some() {
             call.arg(audit::arguments(std::slice::from_ref(entry)));
         }
-        Ok(self.store.run(&DEED, key, &call).await?)
+        Ok(self.store.run(script, key, &call).await?)
+    }
+
+    /// Writes something down that was done otherwise, or changed nothing.
+    async fn note(&self, queue: &Queue, entry: &Entry) -> Result<(), Error> {
+        let Some(stream) = &queue.keys.audit else {
+            return Ok(());
+        };
+        let length = self.audit.length.to_string();
+        let mut words = vec!["MAXLEN", "~", &length, "*"];
+        for (name, value) in entry {
+            words.extend([name.as_str(), value]);
+        }
+        self.store.jot::<String>(stream, "XADD", &words).await?;
+        Ok(())
     }
 }
 
@@ -203,4 +212,5 @@ fn random() -> String {
     })
 }
 
-static DEED: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("operate/deed.lua")));
+/// Pushes what may be large.
+static IMPORT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("operate/deed.lua")));

@@ -21,7 +21,16 @@ pub(super) async fn follow(desk: &Desk, screen: Screen, run: &str) -> anyhow::Re
     let signals = Signals::catch().context("cannot catch signals")?;
     let (interrupted, leave) = (CancellationToken::new(), CancellationToken::new());
     let bar = bar()?;
-    let seen = |view: &RunView| show(&bar, view);
+    let mut trouble = None;
+    let seen = |view: &RunView| {
+        show(&bar, view);
+        if view.trouble != trouble {
+            trouble.clone_from(&view.trouble);
+            if let Some(why) = &trouble {
+                bar.suspend(|| remark(&format!("it waits: {}", clean::line(why))));
+            }
+        }
+    };
     let following = Box::pin(desk.follow(run, seen, &leave));
     let cancelling = async {
         interrupted.cancelled().await;
@@ -143,6 +152,7 @@ pub(super) mod tests {
             until: None,
             depth_before: 40,
             depth_after: Some(40),
+            trouble: None,
             summary: format!("moved {moved} of {wanted}"),
         }
     }

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Brings entries of a list to its old end, all or none, so that a peek finds them there. No entry
 -- leaves the list: each trades places with one that was older.
 --
@@ -10,6 +10,9 @@
 --
 -- Why no message can be lost: Redis runs a script alone and as a whole, and within it an entry is
 -- written to its new place before its old one is overwritten. What could fail is tried first.
+--
+-- It runs without memory as well, or nobody could throw away what lies in the middle of a list: it
+-- takes that of one entry, and gives it back.
 
 local list = KEYS[1]
 local kind = redis.call('TYPE', list).ok

@@ -570,7 +570,8 @@ impl Queue {
         self.check_loadable().await?;
         let pairs = transfers.iter().flat_map(entry_and_body);
         let command = self.commit_command("compare", transfers, ceiling, pairs);
-        COMMIT.call(&mut self.link, &command).await
+        let script = commit_script(transfers);
+        script.call(&mut self.link, &command).await
     }
 
     /// The commit of one entry that is too large to be sent around once or twice more.
@@ -590,7 +591,8 @@ impl Queue {
         let arguments = texts.map(|text| text.into_bytes().into());
         let transfers = std::slice::from_ref(transfer);
         let command = self.commit_command("digest", transfers, ceiling, arguments);
-        COMMIT.call(&mut self.link, &command).await
+        let script = commit_script(transfers);
+        script.call(&mut self.link, &command).await
     }
 
     fn commit_command<'a>(
@@ -607,7 +609,7 @@ impl Queue {
         };
         let flags: Vec<u8> = transfers.iter().map(flag).collect();
         let told = self.told(transfers);
-        let mut command = COMMIT.command(&self.keys());
+        let mut command = commit_script(transfers).command(&self.keys());
         command.arg(mode).arg(flags).arg(ceiling);
         command.arg(self.audit_length());
         command.arg(self.proviso.keep).arg(self.proviso.says());
@@ -762,18 +764,37 @@ const FULL: &[u8] = b"FULL";
 /// Sent whole, so that its absence cannot break a transaction in the middle.
 const SETTLE: &str = include_str!("settle.lua");
 static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
+/// For a batch of which all goes nowhere.
+static REMOVE: LazyLock<Script> =
+    LazyLock::new(|| Script::at_maxmemory(include_str!("commit.lua")));
+
+/// The script that moves these while nothing is watched.
+fn commit_script(transfers: &[Transfer]) -> &'static Script {
+    let pushes = |transfer: &Transfer| transfer.disposition.place().is_some();
+    if transfers.iter().any(pushes) {
+        &COMMIT
+    } else {
+        &REMOVE
+    }
+}
 
 /// A script, called by its digest, sent whole only when the server does not know it.
 #[derive(Debug)]
 pub(crate) struct Script {
-    source: &'static str,
+    source: Cow<'static, str>,
     digest: String,
 }
 
 impl Script {
-    pub(crate) fn new(source: &'static str) -> Self {
-        let digest = redis::Script::new(source).get_hash().to_owned();
+    pub(crate) fn new(source: impl Into<Cow<'static, str>>) -> Self {
+        let source = source.into();
+        let digest = redis::Script::new(&source).get_hash().to_owned();
         Self { source, digest }
+    }
+
+    /// The same script, for what is to be done on a server that has reached `maxmemory` as well.
+    pub(crate) fn at_maxmemory(source: &str) -> Self {
+        Self::new(source.replacen("#!lua\n", "#!lua flags=allow-oom\n", 1))
     }
 
     pub(crate) fn command(&self, keys: &[&String]) -> Cmd {
@@ -784,7 +805,7 @@ impl Script {
 
     async fn load(&self, link: &mut Link) -> Result<(), link::Error> {
         let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(self.source);
+        load.arg("LOAD").arg(&*self.source);
         link.call(&load).await
     }
 

@@ -247,7 +247,9 @@ impl Queue {
         let replays = transfers
             .iter()
             .filter(|transfer| transfer.disposition.place() == Some(To::Target));
-        match self.target.push(&number, &text, ceiling, replays).await? {
+        let script = record.script();
+        let pushed = self.target.push(script, (&number, &text), ceiling, replays);
+        match pushed.await? {
             Pushed::Done => {}
             // The first push decides, so nothing was written.
             Pushed::Full => return Ok(Committed::Full),
@@ -401,11 +403,9 @@ impl Queue {
         let mut parked = digests(dead.iter().copied());
         let mut beyond = None;
         if !record.edits.is_empty() {
-            match self
-                .dead
-                .push(number, &parked, 0, dead.iter().copied())
-                .await?
-            {
+            let dead = dead.iter().copied();
+            let pushed = self.dead.push(&PUSH, (number, &parked), 0, dead);
+            match pushed.await? {
                 Pushed::Done => {}
                 Pushed::Full => return Err(unexpected("push")),
                 // What was pushed then is what may be trimmed now.
@@ -479,17 +479,17 @@ impl Place {
 
     async fn push<'a>(
         &mut self,
-        number: &str,
-        record: &str,
+        script: &Script,
+        (number, record): (&str, &str),
         ceiling: u64,
         transfers: impl Iterator<Item = &'a Transfer>,
     ) -> Result<Pushed, link::Error> {
-        let mut command: Cmd = PUSH.command(&[&self.list, &self.records]);
+        let mut command: Cmd = script.command(&[&self.list, &self.records]);
         command.arg(number).arg(record).arg(ceiling);
         for transfer in transfers {
             command.arg(transfer);
         }
-        let answer: Vec<String> = PUSH.call(&mut self.link, &command).await?;
+        let answer: Vec<String> = script.call(&mut self.link, &command).await?;
         match &answer[..] {
             [word] if word == "pushed" => Ok(Pushed::Done),
             [word] if word == "full" => Ok(Pushed::Full),
@@ -512,6 +512,21 @@ impl Record {
             edits: dead
                 .map(|transfer| transfer.edits.iter().map(Change::of).collect())
                 .collect(),
+            by: trail.map(|trail| By {
+                kind: trail.kind.to_string(),
+                about: trail.about.clone(),
+            }),
+        }
+    }
+
+    /// What writes it down: where all of the batch goes nowhere, at `maxmemory` as well.
+    fn script(&self) -> &'static Script {
+        let pushes =
+            |flag| disposition(flag).is_none_or(|disposition| disposition.place().is_some());
+        if self.flags.chars().any(pushes) {
+            &PUSH
+        } else {
+            &RECORD
         }
     }
 
@@ -645,6 +660,9 @@ pub struct NoRoom {
 
 static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/begin.lua")));
 static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/push.lua")));
+/// For a batch of which all goes nowhere.
+static RECORD: LazyLock<Script> =
+    LazyLock::new(|| Script::at_maxmemory(include_str!("spread/push.lua")));
 static CONFIRM: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("spread/confirm.lua")));
 static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("spread/check.lua")));

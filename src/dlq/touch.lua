@@ -1,11 +1,12 @@
-#!lua
+#!lua flags=allow-oom
 -- A write of this connection's own that leaves the list as it is, for its WAIT to wait for: on later
 -- servers than Redis 7.0 that covers what the connection itself has written, and all before it.
 --
 -- KEYS[1] a list that exists
 --
 -- Nobody sees the element that comes and goes: a script is one step to clients, replicas and the
--- log on disk. The trim that trims nothing fails, if it must, before there is anything to trim.
+-- log on disk. The trim that trims nothing fails, if it must, before there is anything to trim. It
+-- takes no memory that it does not give back.
 
 local source = KEYS[1]
 local kind = redis.call('TYPE', source).ok

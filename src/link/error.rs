@@ -136,7 +136,7 @@ impl Reason {
             }
             Self::MasterDown => "this replica has lost its primary: finish the failover",
             Self::OutOfMemory => {
-                "Redis is at maxmemory: free memory or raise it; nothing is moved until then"
+                "Redis is at maxmemory: free memory or raise it; until then nothing is moved but what an operator purges"
             }
             Self::WrongType => "rename or delete the key, or set the queue's name to another one",
             Self::Busy => {

@@ -14,8 +14,8 @@ use super::wire::{
     ActOutcome, ActRequest, Action, EditOutcome, EditRequest, Filter, ImportOutcome, Line,
     Original, Who,
 };
-use super::{Error, Operator, now};
-use crate::audit::{self, Kind, digest, entry};
+use super::{Error, IMPORT, Operator, now};
+use crate::audit::{Kind, digest, entry};
 use crate::dlq::envelope::Envelope;
 
 /// Messages of one act, at most.
@@ -118,33 +118,9 @@ impl Operator {
                 ("outcome", &outcome.summary),
                 ("instance", &self.audit.instance),
             ];
-            self.note(queue, &entry(Kind::Act, fields)).await?;
-        }
-        Ok(outcome)
-    }
-
-    /// Moves one message, wherever it lies.
-    async fn take(
-        &self,
-        queue: &Queue,
-        digest: &str,
-        at: Option<u64>,
-        task: &Task<'_>,
-        mover: &mut Mover,
-    ) -> Result<Taken, Error> {
-        for _ in 0..TRIES {
-            let found = match self.find(queue, digest, at).await {
-                Err(Error::NotFound { .. }) => return Ok(Taken::Missing),
-                found => found?,
-            };
-            let transfer = match act(&found.bytes, task, now()) {
-                Verdict::Move(transfer) => transfer,
-                Verdict::Leave(why) => return Ok(Taken::Left(why)),
-                Verdict::NotMeant => return Ok(Taken::Missing),
-            };
-            let at = found.at.first().copied().unwrap_or(0);
-            if mover.take(&[Chosen { at, transfer }]).await? == Moved::All {
-                return Ok(Taken::Moved);
+            let noted = self.note(queue, &entry(Kind::Act, fields)).await;
+            if outcome.moved == 0 {
+                noted?;
             }
         }
         Ok(Taken::Left("others changed the queue each time"))
@@ -283,9 +259,9 @@ impl Operator {
             ("instance", &self.audit.instance),
         ];
         let list = &queue.lists.source;
-        let depth = self
-            .deed(queue, list, ("LPUSH", &bodies), &entry(Kind::Act, fields))
-            .await?;
+        let push = (list.as_str(), "LPUSH", &bodies[..]);
+        let told = entry(Kind::Act, fields);
+        let depth = self.deed(&IMPORT, queue, push, &told).await?;
         let redis::Value::Int(depth) = depth else {
             return Err(Error::NotHere("unexpected answer to an import".into()));
         };
@@ -315,21 +291,6 @@ impl Operator {
         let about = about.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let trail = self.trail(queue, about.collect(), true);
         Mover::new(&self.store, queue, trail)
-    }
-
-    /// Writes something down that changed nothing.
-    pub(super) async fn note(&self, queue: &Queue, entry: &audit::Entry) -> Result<(), Error> {
-        let Some(stream) = &queue.keys.audit else {
-            return Ok(());
-        };
-        let mut add = redis::cmd("XADD");
-        add.arg(stream)
-            .arg("MAXLEN")
-            .arg("~")
-            .arg(self.audit.length);
-        add.arg("*").arg(entry);
-        self.store.write::<()>(stream, &add).await?;
-        Ok(())
     }
 }
 

@@ -69,13 +69,9 @@ impl Operator {
             ("until", &until),
             ("instance", &self.audit.instance),
         ];
-        self.deed(
-            queue,
-            &queue.keys.pause,
-            ("SET", &arguments),
-            &entry(Kind::Act, fields),
-        )
-        .await?;
+        let set = (queue.keys.pause.as_str(), "SET", &arguments[..]);
+        self.deed(&DEED, queue, set, &entry(Kind::Act, fields))
+            .await?;
         self.view(queue).await
     }
 
@@ -96,13 +92,9 @@ impl Operator {
             ("instance", &self.audit.instance),
         ];
         let none: [&str; 0] = [];
-        self.deed(
-            queue,
-            &queue.keys.pause,
-            ("DEL", &none),
-            &entry(Kind::Act, fields),
-        )
-        .await?;
+        let delete = (queue.keys.pause.as_str(), "DEL", &none[..]);
+        self.deed(&DEED, queue, delete, &entry(Kind::Act, fields))
+            .await?;
         self.view(queue).await
     }
 
@@ -230,7 +222,9 @@ impl Operator {
         let first = self.queues.first().ok_or_else(|| {
             Error::NotHere("there is no queue beside which this could be written down".into())
         })?;
-        self.deed(first, &full, deed, &entry(Kind::Act, fields))
+        let (command, arguments) = deed;
+        let deed = (full.as_str(), command, arguments);
+        self.deed(&DEED, first, deed, &entry(Kind::Act, fields))
             .await?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(settings::watch::CHANNEL).arg(key);

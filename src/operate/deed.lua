@@ -6,6 +6,9 @@
 -- Behind them how many entries the audit holds, then for each entry that it is to get how many names
 -- and values there are, and these
 -- Returns what the command answers.
+--
+-- For what is small the same text runs under '#!lua flags=allow-oom', so that a server at maxmemory does
+-- not take the hands off those who are to make room on it.
 
 local last = 2 + tonumber(ARGV[2])
 local audit = KEYS[2]

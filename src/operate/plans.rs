@@ -142,10 +142,9 @@ impl Operator {
             by: who.name.clone(),
         };
         let key = queue.keys.plan(&id);
-        let mut set = redis::cmd("SET");
-        set.arg(&key).arg(json(&plan)?);
-        set.arg("PX").arg(milliseconds(GOOD_FOR));
-        self.store.write::<()>(&key, &set).await?;
+        let (text, time) = (json(&plan)?, milliseconds(GOOD_FOR));
+        let words = [text.as_str(), "PX", &time];
+        self.store.jot::<String>(&key, "SET", &words).await?;
         view.token = format!("{}.{id}", queue.name);
         Ok(view)
     }

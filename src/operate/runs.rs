@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plans::{Plan, json};
 use super::queues::Queue;
-use super::store::milliseconds;
+use super::store::{DEED, milliseconds};
 use super::wire::{RunRequest, RunState, RunView, Who};
 use super::{Error, Operator, now, random};
 use crate::audit::{Kind, entry};
@@ -91,6 +91,7 @@ impl Operator {
             until: request.seconds.map(|time| second + time.cast_signed()),
             depth_before: self.store.depth(&queue.lists.source).await?,
             depth_after: None,
+            trouble: None,
             summary: String::new(),
         };
         view.summary = summary(&view, None);
@@ -201,14 +202,12 @@ impl Operator {
             ("from", &who.from),
             ("instance", &self.audit.instance),
         ];
-        self.deed(
-            queue,
-            &key,
-            // As long as the run itself: it may be long until somebody works at it again.
-            ("SET", &[who.name.as_str(), "EX", &KEPT.to_string()]),
-            &entry(Kind::Act, fields),
-        )
-        .await?;
+        let kept = KEPT.to_string();
+        // As long as the run itself: it may be long until somebody works at it again.
+        let words = [who.name.as_str(), "EX", &kept];
+        let wish = (key.as_str(), "SET", &words[..]);
+        self.deed(&DEED, queue, wish, &entry(Kind::Act, fields))
+            .await?;
         Ok(record.view)
     }
 
@@ -230,10 +229,10 @@ impl Operator {
                 return Ok(record.view);
             }
             let token = format!("{} {}", self.audit.instance, random());
-            let mut take = redis::cmd("SET");
-            take.arg(&queue.keys.lease).arg(&token).arg("NX");
-            take.arg("PX").arg(milliseconds(LEASE));
-            let ours: Option<String> = self.store.write(&queue.keys.lease, &take).await?;
+            let time = milliseconds(LEASE);
+            let take = [token.as_str(), "NX", "PX", &time];
+            let lease = &queue.keys.lease;
+            let ours: Option<String> = self.store.jot(lease, "SET", &take).await?;
             if ours.is_some() {
                 let mut work = Work::new(self, queue, token, record)?;
                 let ended = work.run(&mut seen, cancel).await;
@@ -393,6 +392,9 @@ fn summary(view: &RunView, why: Option<&str>) -> String {
     if let Some(why) = why {
         text.push_str(": ");
         text.push_str(why);
+    } else if let Some(trouble) = &view.trouble {
+        text.push_str("; it stood still: ");
+        text.push_str(trouble);
     }
     text
 }

@@ -1,10 +1,10 @@
 //! Speaks Redis for the operator: reads lists in bounded steps, and keeps what is beside them.
 //! Decides nothing, and moves nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, ToRedisArgs, Value};
 
 use crate::dlq::redis::{BRING, Limits, OLDEST, PEEK, Script, peeked};
 use crate::link::{self, LinkConfig, Links, Reason};
@@ -97,6 +97,20 @@ impl Store {
         let answer = links.to(key).call(command).await;
         self.give_back(links);
         answer
+    }
+
+    /// Sends one command that writes something small, once, also where Redis has reached `maxmemory`:
+    /// whoever is to make room there must be able to say so.
+    pub(super) async fn jot<T: FromRedisValue>(
+        &self,
+        key: &str,
+        name: &str,
+        arguments: &[impl ToRedisArgs],
+    ) -> Result<T, link::Error> {
+        let key = key.to_owned();
+        let mut call = DEED.command(&[&key]);
+        call.arg(name).arg(arguments.len()).arg(arguments).arg(0);
+        self.run(&DEED, &key, &call).await
     }
 
     /// Runs a script, once, over a line that has just answered.
@@ -244,13 +258,23 @@ impl Store {
         self.write(list, &push).await
     }
 
-    /// Moves so many of the oldest entries to the young end, one by one, in their order.
+    /// Moves so many of the oldest entries to the young end, one by one, in their order. False where
+    /// Redis has no memory for it, and none was moved.
     ///
     /// # Errors
     /// As [`depth`](Self::depth); some may have been moved then, and none is lost.
-    pub async fn rotate(&self, list: &str, count: u64) -> Result<(), link::Error> {
+    pub async fn rotate(&self, list: &str, count: u64) -> Result<bool, link::Error> {
         let mut links = self.awake(list).await?;
-        let mut left = count;
+        let mut first = redis::cmd("LMOVE");
+        first.arg(list).arg(list).arg("RIGHT").arg("LEFT");
+        match links.to(list).call::<()>(&first).await {
+            Err(error) if error.reason == Reason::OutOfMemory => {
+                self.give_back(links);
+                return Ok(false);
+            }
+            moved => moved?,
+        }
+        let mut left = count - 1;
         while left > 0 {
             let some = left.min(ROTATED);
             let mut pipeline = Pipeline::with_capacity(1);
@@ -262,7 +286,7 @@ impl Store {
             left -= some;
         }
         self.give_back(links);
-        Ok(())
+        Ok(true)
     }
 
     /// Brings entries to the old end, a piece at a time, in rising order of their places; false if
@@ -310,3 +334,7 @@ const ROTATED: u64 = 500;
 pub(super) fn milliseconds(time: Duration) -> String {
     time.as_millis().to_string()
 }
+
+/// Does something small, at `maxmemory` as well.
+pub(super) static DEED: LazyLock<Script> =
+    LazyLock::new(|| Script::at_maxmemory(include_str!("deed.lua")));

@@ -479,6 +479,9 @@ pub struct RunView {
     pub depth_before: u64,
     /// Messages in the queue when it ended.
     pub depth_after: Option<u64>,
+    /// Why it stands still, if it does: it is tried again, until it is cancelled or its time is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The same as a sentence, such as `moved 0 of 40`.
     pub summary: String,
 }

@@ -20,6 +20,8 @@ mod acts;
 mod daemon;
 mod edges;
 mod faults;
+mod lease;
+mod memory;
 mod places;
 mod retain;
 mod runs;

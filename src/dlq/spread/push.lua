@@ -11,6 +11,9 @@
 -- failover took it back further than the records reach. {'full'} if it would be lifted too high.
 --
 -- Push and record are one write, so a failover of this slot loses both or none.
+--
+-- Of a batch of which all goes nowhere the record is written by the same text under '#!lua
+-- flags=allow-oom': what follows makes room, and of records only the last few are kept.
 
 local destination, records, number = KEYS[1], KEYS[2], ARGV[1]
 local kind = redis.call('TYPE', destination).ok

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Ends a run, by whom works at it.
 --
 -- KEYS[1] the lease, KEYS[2] the run, KEYS[3] the wish that it ends, KEYS[4] the active run,

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Frees a list from a run of which nothing is known any more, unless somebody works at it.
 --
 -- KEYS[1] the active run, KEYS[2] the run, KEYS[3] the lease, KEYS[4] the audit, if one is kept

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Turns a plan into a run, once, if no other is active on the list.
 --
 -- KEYS[1] the plan, KEYS[2] the active run, KEYS[3] the run, KEYS[4] the list's last runs,

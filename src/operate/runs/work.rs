@@ -180,6 +180,7 @@ impl<'a> Work<'a> {
             if let Some(end) = self.step(&rules, allowed).await? {
                 return Ok(end);
             }
+            self.record.view.trouble = None;
             if self.conflicts >= MAX_CONFLICTS {
                 let why = "others changed the queue each time";
                 return Ok(Ending::State(RunState::Failed, Some(why.into())));
@@ -301,8 +302,9 @@ impl<'a> Work<'a> {
         way.went(found.looked_at, moved, found.left);
         if way.ahead() > 0 && worth_rotating(way.kept, found.depth, moved, found.looked_at) {
             let source = &self.queue.lists.source;
-            self.operator.store.rotate(source, way.kept).await?;
-            self.record.way.rotated();
+            if self.operator.store.rotate(source, way.kept).await? {
+                self.record.way.rotated();
+            }
         }
         Ok(None)
     }
@@ -430,6 +432,8 @@ impl<'a> Work<'a> {
             }
             // For a time without Redis the run waits; what cannot be done at all ends it.
             Err(Error::Redis(error)) if passes(error.reason) => {
+                self.record.view.trouble = Some(error.to_string());
+                let _ = self.note().await;
                 self.give_up_lease().await;
                 return Err(Error::Redis(error));
             }
@@ -442,6 +446,9 @@ impl<'a> Work<'a> {
         let after = operator.store.depth(&self.queue.lists.source).await?;
         let view = &mut self.record.view;
         view.state = state;
+        if state == RunState::Done {
+            view.trouble = None;
+        }
         view.updated_at = now();
         view.depth_after = Some(after);
         view.summary = summary(view, why.as_deref());
