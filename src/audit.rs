@@ -21,6 +21,11 @@ pub const KEY: &str = "mutt:remediation:audit";
 /// Parked messages that one entry tells of, so that entries stay small.
 const MESSAGES: usize = 16;
 
+/// Messages that went nowhere of which one entry tells, and digits of the digest of each: what cannot be
+/// undone is to be known for each, and no entry is to be large.
+const GONE: usize = 256;
+const BRIEF: usize = 16;
+
 /// What kind of thing an entry tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,6 +50,12 @@ impl Kind {
         Self::Gate,
         Self::Refused,
     ];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 
     /// The name used in entries.
     #[must_use]
@@ -154,6 +165,11 @@ impl Trail {
         first.extend(counts(
             transfers.iter().map(|transfer| transfer.disposition),
         ));
+        if !self.each {
+            let gone = |transfer: &&Transfer| transfer.disposition == Disposition::Purge;
+            let gone = transfers.iter().filter(gone);
+            first.extend(digests(gone.map(|transfer| digest(&transfer.entry.0))));
+        }
         let told: Vec<&Transfer> = transfers
             .iter()
             .filter(|transfer| self.each || matches!(transfer.disposition, Disposition::Dead(_)))
@@ -208,6 +224,16 @@ pub(crate) fn counts(all: impl Iterator<Item = Disposition>) -> Entry {
     counted
         .map(|(name, count)| (name.to_owned(), count.to_string()))
         .collect()
+}
+
+/// What an entry says of which messages went nowhere, by their digests.
+pub(crate) fn digests(gone: impl Iterator<Item = String>) -> Option<(String, String)> {
+    let brief = gone.take(GONE).map(|mut digest| {
+        digest.truncate(BRIEF);
+        digest
+    });
+    let text = brief.collect::<Vec<_>>().join(" ");
+    (!text.is_empty()).then(|| ("digests".to_owned(), text))
 }
 
 /// What an entry tells of one message.
@@ -295,6 +321,23 @@ mod tests {
                 )
             ]
         );
+    }
+
+    #[test]
+    fn of_what_goes_nowhere_each_is_told_by_its_digest_up_to_a_bound() {
+        let purged = |i: i32| transfer(&i.to_string(), Disposition::Purge);
+        let told = trail().entries(&(0..300).map(purged).collect::<Vec<_>>());
+        assert_eq!(told.len(), 1);
+        let (name, text) = told[0].last().expect("some fields");
+        assert_eq!(name, "digests");
+        let briefs: Vec<&str> = text.split(' ').collect();
+        assert_eq!((briefs.len(), briefs[1]), (GONE, &digest(b"1")[..BRIEF]));
+        let each = Trail {
+            each: true,
+            ..trail()
+        };
+        let named = &each.entries(&[purged(1)])[0];
+        assert_eq!(named.last().expect("some fields").0, "messages");
     }
 
     #[test]

@@ -105,7 +105,12 @@ fn entry((id, fields): (String, Vec<(String, String)>)) -> AuditEntry {
     let messages: Vec<AuditMessage> = messages
         .and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default();
+    let digests = fields.remove("digests").unwrap_or_default();
     AuditEntry {
+        digests: digests
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
         at_ms: order(&id).0.try_into().unwrap_or(i64::MAX),
         kind: fields.remove("kind").unwrap_or_default(),
         id,
@@ -143,12 +148,23 @@ impl<'a> Filter<'a> {
             (None, None) => true,
             (digest, id) => {
                 let mut messages = entry.messages.iter();
-                messages.any(|message| self.is_about(message, digest.as_ref(), id.as_ref()))
+                let (digest, id) = (digest.as_ref(), id.as_ref());
+                messages.any(|message| self.is_about(message, digest, id))
+                    || self.has_gone(&entry.digests, digest, id)
             }
         };
         kind.as_ref().is_none_or(|kind| *kind == entry.kind)
             && who.as_ref().is_none_or(|who| by == Some(who))
             && of_message
+    }
+
+    /// Whether a message is among those of which an entry tells no more than how their digests begin.
+    fn has_gone(&self, gone: &[String], digest: Option<&String>, id: Option<&String>) -> bool {
+        let alike = |wanted: &String| {
+            let begins = |brief: &String| brief.starts_with(wanted) || wanted.starts_with(brief);
+            gone.iter().any(begins)
+        };
+        digest.is_some_and(alike) && (self.either || id.is_none())
     }
 
     fn is_about(
@@ -223,6 +239,38 @@ mod tests {
             ..AuditRequest::default()
         };
         assert!(!matches(&who, false, &told));
+    }
+
+    #[test]
+    fn what_went_nowhere_is_found_by_how_its_digest_begins() {
+        let digests = ("digests".into(), "0123456789abcdef fedcba9876543210".into());
+        let told = entry(("1-0".into(), vec![digests]));
+        assert!(told.fields.is_empty());
+        assert_eq!(told.digests.len(), 2);
+        let matches = |digest: &str, id: Option<&str>, either| {
+            let request = AuditRequest {
+                digest: Some(digest.into()),
+                correlation_id: id.map(Into::into),
+                ..AuditRequest::default()
+            };
+            Filter::new(&request, either).matches(&told)
+        };
+        assert!(matches("fedcba98", None, false));
+        assert!(matches(
+            &format!("0123456789abcdef{}", "0".repeat(24)),
+            None,
+            false
+        ));
+        assert!(!matches(
+            &format!("0123456789abcde0{}", "0".repeat(24)),
+            None,
+            false
+        ));
+        assert!(
+            !matches("fedcba98", Some("c"), false),
+            "of that nothing is told"
+        );
+        assert!(matches("fedcba98", Some("c"), true));
     }
 
     #[test]

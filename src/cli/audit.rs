@@ -99,6 +99,12 @@ fn what(entry: &AuditEntry) -> String {
         }
         text
     }));
+    if let Some(first) = entry.digests.first() {
+        parts.push(match entry.digests.len() - 1 {
+            0 => short(first).to_owned(),
+            more => format!("{} and {more} more", short(first)),
+        });
+    }
     let others = fields
         .iter()
         .filter(|(name, _)| !leading.contains(&name.as_str()) && !hidden.contains(&name.as_str()));
@@ -125,6 +131,7 @@ mod tests {
             at_ms: 1_700_000_000_000,
             kind: "act".into(),
             fields: fields.into(),
+            digests: vec!["b".repeat(16); 3],
             messages: vec![AuditMessage {
                 disposition: "replay".into(),
                 digest: "a".repeat(40),
@@ -133,7 +140,7 @@ mod tests {
         };
         assert_eq!(
             table(&[entry]).lines(None)[1],
-            "2023-11-14T22:13:20Z  act   a␛[31m  replay alerter replay aaaaaaaaaaaa run=r␊1"
+            "2023-11-14T22:13:20Z  act   a␛[31m  replay alerter replay aaaaaaaaaaaa bbbbbbbbbbbb and 2 more run=r␊1"
         );
     }
 }

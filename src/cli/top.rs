@@ -292,6 +292,7 @@ mod tests {
             id: id.into(),
             at_ms: 0,
             kind: kind.into(),
+            digests: vec![],
             fields: BTreeMap::new(),
             messages: vec![],
         };

@@ -27,7 +27,7 @@ use super::{
     Committed, Disposition, Edit, Entry, Error, Peeked, Place as To, Proviso, Reason as Why,
     Transfer,
 };
-use crate::audit::{self, Trail};
+use crate::audit::{self, Kind, Trail};
 use crate::link::cluster::{beside, slot};
 use crate::link::{self, Link, LinkConfig, Reason, Wait};
 
@@ -105,6 +105,17 @@ struct Record {
     digests: String,
     /// What the stamp changes of each entry that goes to the dead list.
     edits: Vec<Vec<Change>>,
+    /// In whose name it was begun, for the audit; nothing where none is kept, or an earlier version has
+    /// begun it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<By>,
+}
+
+/// What the audit says of who moves, whoever ends it.
+#[derive(Debug, Deserialize, Serialize)]
+struct By {
+    kind: String,
+    about: audit::Entry,
 }
 
 /// First byte that goes, first that stays, text between.
@@ -232,7 +243,7 @@ impl Queue {
         ceiling: u64,
     ) -> Result<Committed, link::Error> {
         let number = self.number.clone();
-        let record = Record::of(transfers);
+        let record = Record::of(transfers, self.trail.as_ref());
         let text = serde_json::to_string(&record)
             .map_err(|error| link::Error::new(Reason::Other, error.to_string()))?;
         let lease = self.proviso.lease.iter().map(|lease| &lease.key);
@@ -348,15 +359,24 @@ impl Queue {
         })
     }
 
-    /// What the audit is to be told of a batch that somebody else may have begun: the counts only.
+    /// What the audit is to be told of a batch that somebody else may have begun: in whose name, who has
+    /// ended it, and the counts.
     fn told_of(&self, record: &Record) -> Vec<String> {
         let Some(trail) = &self.trail else {
             return vec![];
         };
-        let finished = ("finished".to_owned(), "true".to_owned());
+        let begun = record.by.as_ref();
+        let begun = begun.and_then(|by| Some((Kind::named(&by.kind)?, &by.about)));
+        let (kind, about) = begun.unwrap_or((trail.kind, &trail.about));
+        let instance = trail.about.iter().find(|(name, _)| name == "instance");
+        let ended = instance.map(|(_, name)| ("finished_by".to_owned(), name.clone()));
         let counts = audit::counts(record.flags.chars().filter_map(disposition));
-        let about = trail.about.iter().cloned().chain([finished]);
-        audit::arguments(&[audit::entry(trail.kind, about.chain(counts))])
+        let entries = record.flags.chars().zip(record.digests());
+        let gone = entries.filter(|(flag, _)| disposition(*flag) == Some(Disposition::Purge));
+        let gone = audit::digests(gone.map(|(_, digest)| digest.to_owned()));
+        let about = about.iter().cloned().chain(ended);
+        let about = about.chain(counts).chain(gone);
+        audit::arguments(&[audit::entry(kind, about)])
     }
 
     /// The entries of a begun batch that go to the dead list, as far as they are still there.
@@ -501,7 +521,7 @@ impl Place {
 }
 
 impl Record {
-    fn of(transfers: &[Transfer]) -> Self {
+    fn of(transfers: &[Transfer], trail: Option<&Trail>) -> Self {
         let flag = |transfer: &Transfer| letter(transfer.disposition);
         let dead = transfers
             .iter()

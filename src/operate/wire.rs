@@ -563,8 +563,11 @@ pub struct AuditEntry {
     pub at_ms: i64,
     /// `commit`, `parked`, `act`, `gate` or `refused`.
     pub kind: String,
-    /// All else that it says, `messages` left out.
+    /// All else that it says, `messages` and `digests` left out.
     pub fields: BTreeMap<String, String>,
+    /// How the digests of messages begin that were thrown away by a run or evicted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
     /// The messages that it tells of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<AuditMessage>,

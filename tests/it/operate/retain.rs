@@ -19,6 +19,13 @@ async fn evictions(operator: &Operator) -> Vec<BTreeMap<String, String>> {
         .collect()
 }
 
+/// How the digests of what was evicted begin, oldest first.
+async fn told_digests(operator: &Operator) -> Vec<String> {
+    let page = operator.audit(&AuditRequest::default()).await;
+    let entries = page.expect("an audit").entries.into_iter().rev();
+    entries.flat_map(|entry| entry.digests).collect()
+}
+
 #[tokio::test]
 async fn without_bounds_a_dead_list_is_left_alone() {
     let redis = Redis::start();
@@ -64,6 +71,11 @@ async fn what_is_too_much_goes_to_the_archive_first_and_is_counted_and_told() {
     let count =
         |fields: &BTreeMap<String, String>| fields["purged"].parse::<u64>().expect("a count");
     assert_eq!(told.iter().map(count).sum::<u64>(), 230);
+    let digests = told_digests(&operator).await;
+    let wanted = bodies[..230]
+        .iter()
+        .map(|body| digest(body)[..16].to_owned());
+    assert_eq!(digests, wanted.collect::<Vec<_>>());
     // Never silent.
     daemon.until_logged("were evicted").await;
 

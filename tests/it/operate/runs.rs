@@ -292,3 +292,35 @@ async fn two_operators_at_the_same_messages_move_each_once() {
     found.sort_unstable();
     assert_eq!(found, (0..60).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn of_what_a_run_throws_away_each_is_told_by_its_digest() {
+    let redis = Redis::start();
+    let all = letters(500);
+    redis.dead_letter(&all).await;
+    let operator = operator(&redis);
+    let plan = plan(&operator, "alerter", Action::Purge, of_host("sw1")).await;
+    let run = run(&operator, &at_once(&plan)).await;
+    assert_eq!(run.moved, 167);
+    let acts = AuditRequest {
+        kind: Some("act".into()),
+        ..AuditRequest::default()
+    };
+    let told = operator.audit(&acts).await.expect("an audit").entries;
+    assert!(told.len() <= 3, "no more entries than batches: {told:?}");
+    let mut digests: Vec<String> = told.into_iter().flat_map(|entry| entry.digests).collect();
+    digests.sort_unstable();
+    let meant = all.iter().filter(|text| text.contains("sw1"));
+    let mut meant: Vec<String> = meant
+        .map(|text| digest(text.as_bytes())[..16].into())
+        .collect();
+    meant.sort_unstable();
+    assert_eq!(digests, meant);
+
+    let of_one = AuditRequest {
+        digest: Some(digest(all[4].as_bytes())),
+        ..AuditRequest::default()
+    };
+    let told = operator.audit(&of_one).await.expect("an audit").entries;
+    assert_eq!((told.len(), told[0].fields["run"].as_str()), (1, &*run.run));
+}
