@@ -126,6 +126,8 @@ async fn those(
         moved: 0,
         missing: vec![],
         left: BTreeMap::new(),
+        scanned: 0,
+        complete: true,
         depth_before: 0,
         depth_after: 0,
         summary: String::new(),
@@ -184,7 +186,7 @@ async fn those(
             }
         }
     }
-    outcome.summary = summary(&outcome);
+    outcome.summary = outcome.sentence();
     let code = tell(&outcome, action, screen)?;
     Ok(if interrupted { Outcome::Killed } else { code })
 }
@@ -197,6 +199,8 @@ fn meant_queue(refusal: &Refusal) -> bool {
 fn add(whole: &mut ActOutcome, part: ActOutcome, first: bool) {
     whole.moved += part.moved;
     whole.missing.extend(part.missing);
+    whole.scanned += part.scanned;
+    whole.complete &= part.complete;
     for (why, count) in part.left {
         *whole.left.entry(why).or_default() += count;
     }
@@ -213,11 +217,13 @@ fn nothing(plan: &PlanView, screen: Screen) -> anyhow::Result<Outcome> {
         moved: 0,
         missing: vec![],
         left: plan.would_leave.clone(),
+        scanned: 0,
+        complete: true,
         depth_before: plan.depth,
         depth_after: plan.depth,
         summary: String::new(),
     };
-    outcome.summary = summary(&outcome);
+    outcome.summary = outcome.sentence();
     tell(&outcome, plan.action, screen)
 }
 
@@ -240,18 +246,6 @@ fn code(outcome: &ActOutcome) -> Outcome {
         0 => Outcome::Failed,
         _ => Outcome::Partly,
     }
-}
-
-/// The words of the core, for several requests as for one.
-fn summary(outcome: &ActOutcome) -> String {
-    let mut text = format!("moved {} of {}", outcome.moved, outcome.wanted);
-    if !outcome.missing.is_empty() {
-        text.push_str(&format!("; {} not found", outcome.missing.len()));
-    }
-    for (why, count) in &outcome.left {
-        text.push_str(&format!("; {count} left: {why}"));
-    }
-    text
 }
 
 fn question(action: Action, count: &str, queue: &str) -> String {
@@ -293,6 +287,8 @@ mod tests {
                 moved,
                 missing: vec!["x".into(); missing],
                 left: BTreeMap::new(),
+                scanned: 0,
+                complete: true,
                 depth_before: 0,
                 depth_after: 0,
                 summary: String::new(),

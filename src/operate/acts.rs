@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::judge::{Task, Verdict, act, replaced};
+use super::judge::{Task, replaced};
 use super::look::line;
+use super::many::{Act, wanted};
 use super::mover::{Chosen, Moved, Mover};
 use super::plans::allowed;
 use super::queues::Queue;
@@ -19,11 +20,11 @@ use crate::audit::{Kind, digest, entry};
 use crate::dlq::envelope::Envelope;
 
 /// Messages of one act, at most.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 /// Messages of one import, at most, and bytes of one of them.
 const LINES: usize = 1_000;
 const LINE_BYTES: usize = 8 * 1024 * 1024;
-/// Tries of an act while others are at work on the queue.
+/// Tries of an edit while others are at work on the queue.
 const TRIES: u32 = 5;
 /// Bodies that are kept of edited messages, about.
 const ORIGINALS: u64 = 1_000;
@@ -61,61 +62,56 @@ impl Operator {
             force: request.force,
         };
         // Whom each name means is known before anything moves: one that cannot be used moves nothing.
-        let mut missing = vec![];
-        // How often each is meant, and where it was seen.
-        let mut wanted: BTreeMap<String, (usize, Option<u64>)> = BTreeMap::new();
-        for named in &request.messages {
-            let Some((digest, seen)) = self.meant(queue, named).await? else {
-                missing.push(named.digest.clone());
-                continue;
-            };
-            let (times, at) = wanted.entry(digest).or_insert((0, seen));
-            *times += 1;
-            *at = at.or(seen);
-        }
+        let names = wanted(&request.messages)?;
+        let looked = self.look_for(queue, &names).await?;
         let depth_before = self.store.depth(&queue.lists.source).await?;
         let mut outcome = ActOutcome {
             wanted: count as u64,
             moved: 0,
-            missing,
+            missing: vec![],
             left: BTreeMap::new(),
+            scanned: 0,
+            complete: true,
             depth_before,
             depth_after: depth_before,
             summary: String::new(),
         };
-        let mut mover = self.mover(queue, action.as_str(), who, &[])?;
-        let each = wanted
-            .into_iter()
-            .flat_map(|(digest, (times, at))| std::iter::repeat_n((digest, at), times));
-        for (digest, at) in each {
-            match self.take(queue, &digest, at, &task, &mut mover).await {
-                Ok(Taken::Moved) => outcome.moved += 1,
-                Ok(Taken::Left(why)) => *outcome.left.entry(why.into()).or_default() += 1,
-                Ok(Taken::Missing) => outcome.missing.push(digest),
-                Err(error) if outcome.moved == 0 => return Err(error),
-                // What was moved before is worth telling; of the others nobody knows better.
-                Err(error) => {
-                    let told = outcome.missing.len() as u64 + outcome.left.values().sum::<u64>();
-                    let others = outcome.wanted - outcome.moved - told;
-                    outcome.left.insert(error.to_string(), others);
-                    break;
-                }
+        let (meant, before) = (count.to_string(), depth_before.to_string());
+        let more = [("wanted", meant.as_str()), ("depth_before", &before)];
+        let mover = self.mover(queue, action.as_str(), who, &more)?;
+        let mut act = Act {
+            operator: self,
+            queue,
+            task,
+            mover,
+        };
+        if let Err(error) = act.carry_out(&names, looked, &mut outcome).await {
+            if outcome.moved == 0 {
+                return Err(error);
             }
+            // What was moved before is worth telling; of the others nobody knows better.
+            let told = outcome.missing.len() as u64 + outcome.left.values().sum::<u64>();
+            let others = outcome.wanted - outcome.moved - told;
+            outcome.left.insert(error.to_string(), others);
         }
         outcome.depth_after = match self.store.depth(&queue.lists.source).await {
             Ok(depth) => depth,
             Err(error) if outcome.moved == 0 => return Err(error.into()),
             Err(_) => depth_before.saturating_sub(outcome.moved),
         };
-        outcome.summary = summary(&outcome);
-        if outcome.moved == 0 {
-            // The steps that move write down what they do; nothing is worth a line as well.
+        outcome.summary = outcome.sentence();
+        if outcome.moved < outcome.wanted {
+            // The steps that move write down what they do; what was not done is worth a line as well.
+            let after = outcome.depth_after.to_string();
             let fields = [
                 ("act", action.as_str()),
                 ("queue", &queue.name),
+                ("list", &queue.lists.source),
                 ("who", &who.name),
                 ("from", &who.from),
                 ("outcome", &outcome.summary),
+                ("depth_before", &before),
+                ("depth_after", &after),
                 ("instance", &self.audit.instance),
             ];
             let noted = self.note(queue, &entry(Kind::Act, fields)).await;
@@ -123,7 +119,7 @@ impl Operator {
                 noted?;
             }
         }
-        Ok(Taken::Left("others changed the queue each time"))
+        Ok(outcome)
     }
 
     /// Changes a message and replays it; its old bytes are kept.
@@ -148,12 +144,12 @@ impl Operator {
             let expected = format!("a JSON object with the member {name}");
             return Err(Error::invalid("body", new, expected));
         }
-        let found = self.find(queue, digest_, request.at).await?;
+        let (found, bytes, _) = self.find(queue, digest_, request.at).await?;
         found.only(digest_)?;
-        let old = digest(&found.bytes);
-        let transfer = replaced(&found.bytes, new, &rules, now());
+        let old = found.digest.clone();
+        let transfer = replaced(&bytes, new, &rules, now());
         let after = digest(&transfer.arriving());
-        let original = self.keep(queue, &old, &found.bytes).await?;
+        let original = self.keep(queue, &old, &bytes).await?;
         let more = [("original", original.as_str()), ("after", &after)];
         let mut mover = self.mover(queue, "edit", who, &more)?;
         let mut at = found.at.first().copied().unwrap_or(0);
@@ -166,7 +162,7 @@ impl Operator {
             }
             match self.find(queue, &old, Some(at)).await {
                 Err(Error::NotFound { .. }) => break,
-                found => at = found?.at.first().copied().unwrap_or(0),
+                found => at = found?.0.at.first().copied().unwrap_or(0),
             }
         }
         let summary = if done {
@@ -297,13 +293,6 @@ impl Operator {
 /// An entry of a stream as Redis answers it: its id, and names with values.
 type Stored = (String, Vec<(String, Vec<u8>)>);
 
-/// What became of one message of an act.
-enum Taken {
-    Moved,
-    Left(&'static str),
-    Missing,
-}
-
 fn bytes_of((line, number): (Line, u64)) -> Result<Vec<u8>, Error> {
     let bad = |expected: &str| {
         let expected = format!("{expected}; nothing was imported");
@@ -323,17 +312,4 @@ fn bytes_of((line, number): (Line, u64)) -> Result<Vec<u8>, Error> {
         return Err(bad("bytes that have its digest"));
     }
     Ok(bytes)
-}
-
-/// What became of an act, as a sentence.
-fn summary(outcome: &ActOutcome) -> String {
-    let ActOutcome { moved, wanted, .. } = outcome;
-    let mut text = format!("moved {moved} of {wanted}");
-    if !outcome.missing.is_empty() {
-        text.push_str(&format!("; {} not found", outcome.missing.len()));
-    }
-    for (why, count) in &outcome.left {
-        text.push_str(&format!("; {count} left: {why}"));
-    }
-    text
 }

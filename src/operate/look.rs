@@ -12,11 +12,9 @@ use super::plans::check;
 use super::queues::{Queue, Role};
 use super::runs::bounds;
 use super::scan::{Cursor, Scan};
-use super::search::{Found, Search, WHOLE, hexadecimal};
 use super::store::End;
 use super::wire::{
-    AuditRequest, Detail, Filter, Line, Message, Named, Page, PageRequest, QueueDetail, QueueView,
-    Status,
+    AuditRequest, Detail, Filter, Line, Message, Page, PageRequest, QueueDetail, QueueView, Status,
 };
 use super::{Error, ExportPage, Operator, now};
 use crate::audit::digest;
@@ -28,8 +26,6 @@ const LIMIT: u64 = 50;
 const SCAN: u64 = 20_000;
 /// Messages that may be looked at for one answer.
 const MOST: u64 = 1_000_000;
-/// Messages that are looked at in search of one.
-const SEARCH: u64 = 100_000;
 /// One answer takes so long at most; what was seen by then is the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of a message with line breaks and indents, at most, about.
@@ -259,9 +255,8 @@ impl Operator {
         at: Option<u64>,
     ) -> Result<Detail, Error> {
         let queue = self.named(queue)?;
-        let found = self.find(queue, digest, at).await?;
+        let (found, bytes, scanned) = self.find(queue, digest, at).await?;
         let rules = self.rules(queue);
-        let bytes = found.bytes;
         let place = found.at.first().copied().unwrap_or(0);
         let message = Letter::read(&bytes, queue.role, &rules, &[]).message(place);
         let entry = Entry(bytes);
@@ -276,7 +271,7 @@ impl Operator {
         Ok(Detail {
             queue: queue.name.clone(),
             copies: found.at.len() as u64,
-            scanned: found.scanned,
+            scanned,
             disposition: disposition(&entry, &rules).as_str().into(),
             pretty: body.as_deref().and_then(pretty),
             body: body.unwrap_or_else(|| String::from_utf8_lossy(&entry.0).into_owned()),
@@ -285,103 +280,6 @@ impl Operator {
             message,
         })
     }
-
-    /// Looks for a message near the place where it was seen last, then in the whole queue as far as
-    /// one answer goes.
-    pub(super) async fn find(
-        &self,
-        queue: &Queue,
-        wanted: &str,
-        at: Option<u64>,
-    ) -> Result<Found, Error> {
-        let wanted = hexadecimal(wanted)?;
-        let mut scanned = 0;
-        let list = &queue.lists.source;
-        // No list is longer.
-        if let Some(at) = at.filter(|at| *at <= LONGEST) {
-            // Older ones may have gone since.
-            let from = at.saturating_sub(NEAR);
-            let mut way = Scan::new(&self.store, list, End::Oldest, from);
-            let mut budget = Budget::new(Some(NEAR + 1));
-            let (found, _) = search(&mut way, &mut budget, &wanted).await?;
-            scanned += budget.spent;
-            if let Some(found) = found {
-                return Ok(Found {
-                    scanned,
-                    alone: true,
-                    ..found
-                });
-            }
-        }
-        let mut way = Scan::new(&self.store, list, End::Oldest, 0);
-        let mut budget = Budget::new(Some(SEARCH));
-        let (found, all) = search(&mut way, &mut budget, &wanted).await?;
-        scanned += budget.spent;
-        let found = found.ok_or_else(|| {
-            if all {
-                return Error::not_found("message", &wanted);
-            }
-            let (searched, depth) = (budget.spent, way.depth());
-            Error::NotFound {
-                what: "message",
-                name: format!(
-                    "{wanted} among the oldest {searched} of {depth}; say where it was seen (at), or look for it with a filter"
-                ),
-            }
-        })?;
-        Ok(Found {
-            scanned,
-            alone: all || wanted.len() == WHOLE,
-            ..found
-        })
-    }
-
-    /// The digest of the one message that is meant; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`Error`] says which, also where others may be meant as well.
-    pub(super) async fn meant(
-        &self,
-        queue: &Queue,
-        named: &Named,
-    ) -> Result<Option<(String, Option<u64>)>, Error> {
-        let wanted = hexadecimal(&named.digest)?;
-        if wanted.len() == WHOLE {
-            return Ok(Some((wanted, named.at)));
-        }
-        match self.find(queue, &wanted, named.at).await {
-            Ok(found) => {
-                found.only(&wanted)?;
-                Ok(Some((digest(&found.bytes), found.at.first().copied())))
-            }
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Places before the one where a message was seen that are searched first.
-const NEAR: u64 = 500;
-
-/// Places in a list, at most.
-const LONGEST: u64 = 1_000_000_000;
-
-/// Looks for a message on this way, as far as the budget goes, and says whether that was to its end.
-async fn search(
-    way: &mut Scan<'_>,
-    budget: &mut Budget,
-    wanted: &str,
-) -> Result<(Option<Found>, bool), Error> {
-    let mut search = Search::new(wanted);
-    while let Some(most) = budget.left() {
-        let Some(step) = way.next(most).await? else {
-            return Ok((search.found()?, true));
-        };
-        budget.spend(step.entries.len());
-        search.look(&step.entries, step.at);
-    }
-    let all = budget.spent >= way.depth();
-    Ok((search.found()?, all))
 }
 
 struct Walked {
@@ -403,14 +301,14 @@ impl Walked {
 }
 
 /// How much may be looked at for one answer.
-struct Budget {
+pub(super) struct Budget {
     most: u64,
-    spent: u64,
+    pub(super) spent: u64,
     began: Instant,
 }
 
 impl Budget {
-    fn new(scan: Option<u64>) -> Self {
+    pub(super) fn new(scan: Option<u64>) -> Self {
         Self {
             most: scan.unwrap_or(SCAN),
             spent: 0,
@@ -418,12 +316,12 @@ impl Budget {
         }
     }
 
-    fn left(&self) -> Option<u64> {
+    pub(super) fn left(&self) -> Option<u64> {
         let left = self.most.saturating_sub(self.spent);
         (left > 0 && self.began.elapsed() < PATIENCE).then_some(left)
     }
 
-    fn spend(&mut self, count: usize) {
+    pub(super) fn spend(&mut self, count: usize) {
         self.spent += count as u64;
     }
 }

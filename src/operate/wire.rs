@@ -287,6 +287,10 @@ pub struct ActOutcome {
     pub missing: Vec<String>,
     /// Messages that were left where they are, by why.
     pub left: BTreeMap<String, u64>,
+    /// Messages that were looked at in search of them.
+    pub scanned: u64,
+    /// Whether all of the queue was looked at for those that were not found.
+    pub complete: bool,
     /// Messages in the queue before.
     pub depth_before: u64,
     /// Messages in the queue after.
