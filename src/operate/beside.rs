@@ -6,6 +6,8 @@ use tokio::sync::watch;
 use super::plans::json;
 use super::queues::{Queue, Role};
 use super::runs::bounds;
+use super::search::WHOLE;
+use super::store::DEED;
 use super::wire::{
     AuditPage, AuditRequest, PauseRequest, PauseView, QueueView, SettingRequest, SettingView, Who,
 };
@@ -257,6 +259,15 @@ impl Operator {
                 "the next of the page before",
             ));
         }
+        let mut request = request.clone();
+        if let Some(digest) = &mut request.digest {
+            let digits = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !digits || !(1..=WHOLE).contains(&digest.len()) {
+                let expected = "1 to 40 hexadecimal digits of a message's SHA-1";
+                return Err(Error::invalid("digest", digest, expected));
+            }
+            digest.make_ascii_lowercase();
+        }
         let mut streams: Vec<&String> = self
             .queues
             .iter()
@@ -264,7 +275,7 @@ impl Operator {
             .collect();
         streams.sort_unstable();
         streams.dedup();
-        self.read_streams(&streams, request, false).await
+        self.read_streams(&streams, &request, false).await
     }
 
     /// What was done with a queue's messages; where `either` is set a digest or a correlation id is

@@ -139,6 +139,13 @@ impl Operator {
         }
     }
 
+    /// The queue that a plan's token names, if there is one.
+    #[must_use]
+    pub fn planned_on(&self, token: &str) -> Option<&str> {
+        let (name, _) = token.rsplit_once('.')?;
+        self.named(name).ok().map(|queue| queue.name.as_str())
+    }
+
     /// A run.
     ///
     /// # Errors
@@ -299,6 +306,14 @@ impl Operator {
             return Ok(());
         }
         let view = worked?;
+        if view.state == RunState::Running {
+            tracing::info!(
+                run = view.run,
+                moved = view.moved,
+                "run of an operator left to others"
+            );
+            return Ok(());
+        }
         tracing::info!(
             run = view.run,
             state = view.state.as_str(),

@@ -1,6 +1,7 @@
 //! The operator's API, as its users and its enemies meet it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
@@ -106,7 +107,9 @@ impl Asker {
 
 /// The status, and the body; a refusal must be a problem.
 async fn answered(request: RequestBuilder) -> (u16, Value) {
-    judged(request.send().await.expect("it answers")).await
+    // A look at 100,000 messages takes its time where much else is going on.
+    let patient = request.timeout(Duration::from_secs(60));
+    judged(patient.send().await.expect("it answers")).await
 }
 
 async fn judged(response: Response) -> (u16, Value) {

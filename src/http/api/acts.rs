@@ -157,9 +157,12 @@ pub(super) async fn start(
         Err(Error::NotFound { what, .. }) => Err(Error::not_found(what, "(not shown)")),
         outcome => outcome,
     };
-    let queue = outcome.as_ref().map_or("", |run| run.queue.as_str());
-    let queue = queue.to_owned();
-    let outcome = told(&caller, "start", &queue, outcome, |run| {
+    let queue = api
+        .0
+        .operator
+        .planned_on(&request.token)
+        .unwrap_or_default();
+    let outcome = told(&caller, "start", queue, outcome, |run| {
         format!("run {} to {}", run.run, run.action.as_str())
     });
     let run = outcome.map_err(Problem::of_body)?;

@@ -196,6 +196,7 @@ pub(super) struct AuditParams {
     /// Whose acts.
     who: Option<String>,
     /// What concerns the message of this digest, or of one that begins like this.
+    #[param(pattern = "^[0-9a-fA-F]{1,40}$")]
     digest: Option<String>,
     /// What concerns the message of this correlation id.
     correlation_id: Option<String>,

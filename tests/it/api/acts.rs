@@ -131,6 +131,8 @@ async fn a_plan_is_run_once_and_a_forged_token_never() {
         409
     );
     assert!(!daemon.log().contains(token), "{}", daemon.log());
+    let refused = "act=\"start\" on=\"alerter\" outcome=\"refused";
+    assert!(daemon.log().contains(refused), "{}", daemon.log());
 }
 
 #[tokio::test]

@@ -149,3 +149,28 @@ async fn without_an_audit_everything_works_all_the_same() {
     let kept: bool = redis.command(&["EXISTS", "mutt:remediation:audit"]).await;
     assert!(!kept);
 }
+
+#[tokio::test]
+async fn what_is_restored_is_brought_back_although_replays_are_not_stamped() {
+    let redis = Redis::start();
+    let poison = r#"{"hostname":"a","_moog_retry_count":7,"_retry_count":4}"#;
+    redis.push(DEAD, &[poison, r#"{"hostname":"b"}"#]).await;
+    let plain = [("REPLAY_STAMP", "false")];
+    let operator = with(&redis, &plain);
+    let request = act(Action::Restore, &[poison, r#"{"hostname":"b"}"#]);
+    assert_eq!(done(&operator, "dead", request).await.moved, 2);
+    let _daemon = Daemon::start(&redis, &plain);
+    wait::until("both are brought back", || async {
+        redis.len(TARGET).await == 2
+    })
+    .await;
+    assert_eq!(redis.len(DEAD).await, 0, "none is parked again");
+    assert_eq!(
+        redis.texts(TARGET).await,
+        [
+            r#"{"hostname":"a","_moog_retry_count":0,"_retry_count":0}"#,
+            r#"{"hostname":"b"}"#
+        ],
+        "nothing else is changed"
+    );
+}
