@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::open_files;
 use crate::operate::Operator;
 use crate::operate::queues::Keys;
-use crate::retain::{self, RetainConfig};
+use crate::retain::{self, DeadLists, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -275,10 +275,12 @@ impl App {
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
         loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
+        let (shown, _) = DeadLists::new();
         let retain = retain::run(
             self.retain,
             self.operator.clone(),
             self.metrics.retain.clone(),
+            shown,
             shutdown.clone(),
         );
         loops.spawn("retain", retain);

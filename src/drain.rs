@@ -188,6 +188,11 @@ impl Drain {
         for disposition in self.queue.finish().await? {
             self.metrics.message(disposition, 1);
             report.count(disposition);
+            let is = |wanted: bool| u64::from(wanted);
+            self.board.moved(
+                is(matches!(disposition, dlq::Disposition::Replay)),
+                is(matches!(disposition, dlq::Disposition::Dead(_))),
+            );
         }
         Ok(())
     }

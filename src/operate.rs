@@ -25,7 +25,7 @@ pub mod wire;
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::audit::{self, AuditConfig, Entry, Kind, Trail};
 use crate::config::Config;
@@ -37,7 +37,7 @@ pub use error::Error;
 pub use look::line;
 use queues::{Queue, Role};
 use store::Store;
-use wire::{Action, DrainStatus, Line};
+use wire::{Action, DrainStatus, Line, RunView};
 
 /// Everything that an operator can ask for. Cheap to clone; all clones share the lines to Redis.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Operator {
     settings: watch::Receiver<Settings>,
     stamp: bool,
     drains: Arc<Vec<watch::Receiver<DrainStatus>>>,
+    /// Who hears of runs that have ended here.
+    ended: Option<mpsc::Sender<RunView>>,
 }
 
 /// A part of an export: lines, and where to go on.
@@ -79,6 +81,7 @@ impl Operator {
             settings,
             stamp: config.stamp,
             drains: Arc::default(),
+            ended: None,
         }
     }
 
@@ -92,6 +95,21 @@ impl Operator {
         self.settings = settings;
         self.drains = Arc::new(drains);
         self
+    }
+
+    /// One who says which runs have ended in its hands. Whoever does not listen misses some.
+    #[must_use]
+    pub fn telling(mut self, ended: mpsc::Sender<RunView>) -> Self {
+        self.ended = Some(ended);
+        self
+    }
+
+    fn tell_ended(&self, run: RunView) {
+        if let Some(ended) = &self.ended
+            && ended.try_send(run).is_err()
+        {
+            tracing::debug!("nobody listens to the end of a run");
+        }
     }
 
     /// Its lines to Redis.

@@ -10,6 +10,7 @@ pub mod due;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,39 @@ pub struct RetainConfig {
     pub limits: Limits,
     /// Where to put what goes; nowhere, and it is gone.
     pub archive: Option<Archive>,
+}
+
+/// A dead list, as it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadList {
+    /// What it is called.
+    pub queue: String,
+    /// Its key in Redis.
+    pub list: String,
+    /// Messages in it.
+    pub depth: u64,
+    /// For how many seconds the oldest message has lain there, if it tells.
+    pub oldest: Option<u64>,
+}
+
+/// Where it is shown how the dead lists stand.
+#[derive(Debug)]
+pub struct DeadLists(watch::Sender<Vec<DeadList>>);
+
+impl DeadLists {
+    /// None was looked at yet.
+    #[must_use]
+    pub fn new() -> (Self, watch::Receiver<Vec<DeadList>>) {
+        let (sender, receiver) = watch::channel(vec![]);
+        (Self(sender), receiver)
+    }
+
+    fn show(&self, list: DeadList) {
+        self.0.send_modify(|lists| {
+            lists.retain(|known| known.queue != list.queue);
+            lists.push(list);
+        });
+    }
 }
 
 /// The oldest messages of each dead list that lie in the archive already: while they cannot be
@@ -78,13 +112,15 @@ pub async fn run(
     config: RetainConfig,
     operator: Operator,
     metrics: RetainMetrics,
+    lists: DeadLists,
     cancel: CancellationToken,
 ) {
     let mut failing = false;
     let mut archived = Archived::default();
     while !cancel.is_cancelled() {
         for queue in operator.dead_lists() {
-            let cared = care(&config, &operator, queue, &mut archived, &metrics, &cancel);
+            let seen = (&metrics, &lists);
+            let cared = care(&config, &operator, queue, &mut archived, seen, &cancel);
             match cared.await {
                 Ok(()) => failing = false,
                 Err(error) => {
@@ -112,7 +148,7 @@ async fn care(
     operator: &Operator,
     queue: &Queue,
     archived: &mut Archived,
-    metrics: &RetainMetrics,
+    (metrics, lists): (&RetainMetrics, &DeadLists),
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let store = operator.store();
@@ -133,6 +169,12 @@ async fn care(
         let oldest = ages.first().copied();
         // One that is too large to be read tells nothing.
         metrics.oldest(&queue.name, oldest.or((tail.depth > 0).then_some(None)));
+        lists.show(DeadList {
+            queue: queue.name.clone(),
+            list: queue.lists.source.clone(),
+            depth: tail.depth,
+            oldest: oldest.flatten(),
+        });
         let Some(due) = due(&ages, tail.depth, &config.limits) else {
             break;
         };

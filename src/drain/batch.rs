@@ -86,6 +86,7 @@ impl Drain {
                 self.learnt.systemic.moved(size, &used_up, view.second);
                 report.replayed += replayed;
                 report.dead += dead;
+                self.board.moved(replayed, dead);
                 progress.remaining = progress.remaining.saturating_sub(size);
                 progress.conflicts = 0;
                 self.learnt.easing = self.learnt.easing.saturating_sub(1);

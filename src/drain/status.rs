@@ -29,6 +29,16 @@ pub struct DrainStatus {
     pub bounce_ratio: Option<f64>,
     /// Seconds until the next trial.
     pub next_trial: Option<u64>,
+    /// Parking has stopped, because too many messages have used up their retries; whatever else may
+    /// keep the gate shut.
+    #[serde(default)]
+    pub systemic: bool,
+    /// Messages sent back to work since the process started.
+    #[serde(default)]
+    pub replayed: u64,
+    /// Messages parked since the process started.
+    #[serde(default)]
+    pub dead: u64,
     /// How the last passes ended, newest first.
     pub passes: Vec<PassView>,
 }
@@ -61,6 +71,8 @@ pub struct Seen {
     pub bounce_ratio: Option<f64>,
     /// Seconds until the next trial.
     pub next_trial: Option<u64>,
+    /// Whether parking has stopped.
+    pub systemic: bool,
 }
 
 /// Where a drain publishes how it stands.
@@ -100,6 +112,15 @@ impl Board {
             pace.clone_into(&mut status.pace);
             status.bounce_ratio = seen.bounce_ratio.filter(|ratio| ratio.is_finite());
             status.next_trial = seen.next_trial;
+            status.systemic = seen.systemic;
+        });
+    }
+
+    /// Counts messages that have left the source.
+    pub fn moved(&self, replayed: u64, dead: u64) {
+        self.0.send_modify(|status| {
+            status.replayed += replayed;
+            status.dead += dead;
         });
     }
 

@@ -85,6 +85,7 @@ impl Drain {
             adaptive: settings.adaptive,
             bounce_ratio: bounces,
             next_trial: seconds,
+            systemic: self.learnt.systemic.is_on() && settings.poison_guard,
         };
         self.board.show(seen, now());
         if self.learnt.gate == Some(gate) {

@@ -321,6 +321,10 @@ impl Operator {
             "run of an operator ended: {}",
             view.summary
         );
+        // Others may have seen its end too; who has brought it there tells of it.
+        if view.state != RunState::Running && view.instance == self.audit.instance {
+            self.tell_ended(view);
+        }
         Ok(())
     }
 
