@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +28,13 @@ use crate::health::probe::Probe;
 use crate::http::api::{self, Access, ApiConfig, ApiState};
 use crate::http::{self, BindError, HealthState, Limits};
 use crate::metrics::Metrics;
+use crate::notify::send::SetUpError;
+use crate::notify::{self, Notifier, Sight};
 use crate::open_files;
 use crate::operate::Operator;
 use crate::operate::queues::Keys;
-use crate::retain::{self, DeadLists, RetainConfig};
+use crate::operate::wire::RunView;
+use crate::retain::{self, DeadList, DeadLists, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
 use crate::survey::{self, Reach, SurveyConfig};
@@ -52,6 +55,9 @@ pub enum StartError {
     /// A metric's name is taken, which is a mistake in the program.
     #[error("the metrics cannot be set up")]
     Metrics(#[source] prometheus::Error),
+    /// The certificates for the notifications.
+    #[error("the notifications cannot be set up")]
+    Notify(#[source] SetUpError),
     /// A list's name cannot be used in a cluster.
     #[error("the lists cannot be used in a cluster")]
     NoRoom(#[source] NoRoom),
@@ -95,7 +101,39 @@ pub struct App {
     refusals: (Journal, Option<String>),
     operator: Operator,
     retain: RetainConfig,
+    notify: Option<Told>,
     metrics: Metrics,
+}
+
+/// What tells people, and what it needs.
+#[derive(Debug)]
+struct Told {
+    /// Apart from the loops, so that a receiver takes no turn from them.
+    thread: Thread,
+    notifier: Notifier,
+    drains: Vec<watch::Receiver<DrainStatus>>,
+    runs: mpsc::Receiver<RunView>,
+}
+
+impl Told {
+    /// Begins to tell, on the thread that it returns, until cancelled.
+    fn begin(
+        self,
+        loops: &mut Loops,
+        redis: watch::Receiver<Reach>,
+        dead_lists: watch::Receiver<Vec<DeadList>>,
+        shutdown: CancellationToken,
+    ) -> Thread {
+        let sight = Sight {
+            redis,
+            drains: self.drains,
+            dead_lists,
+            runs: self.runs,
+        };
+        let telling = self.notifier.run(sight, shutdown);
+        loops.spawn_on(&self.thread, "notify", telling);
+        self.thread
+    }
 }
 
 impl App {
@@ -182,7 +220,10 @@ impl App {
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
         let boards: Vec<_> = boards.collect();
         let api = api.map(|listener| (listener, api_state(&config, &following, &boards, &metrics)));
+        let (ended, runs) = mpsc::channel(notify::RUNS);
+        let notify = told(&config, &boards, runs, &metrics)?;
         let operator = Operator::new(&config).beside(following, boards);
+        let operator = operator.telling(ended);
         for queue in operator.dead_lists() {
             metrics.retain.list(&queue.name);
         }
@@ -203,6 +244,7 @@ impl App {
             refusals: (journal, audit::key(&config.redis, first)),
             operator,
             retain: config.retain,
+            notify,
             metrics,
         })
     }
@@ -239,26 +281,20 @@ impl App {
                 .iter()
                 .map(|drain| drain.pulse.clone())
                 .collect(),
-            reach: seen,
+            reach: seen.clone(),
             shutdown: shutdown.clone(),
         });
         let metrics = http::metrics_routes(self.metrics.clone());
         let mut listeners = Loops::default();
-        listeners.spawn_on(
-            &self.front,
-            "health",
-            http::serve(self.health.0, health, self.limits, closing.clone()),
+        let serve = http::serve(self.health.0, health, self.limits, closing.clone());
+        listeners.spawn_on(&self.front, "health", serve);
+        let serve = http::serve(
+            self.metrics_listener.0,
+            metrics,
+            self.limits,
+            closing.clone(),
         );
-        listeners.spawn_on(
-            &self.front,
-            "metrics",
-            http::serve(
-                self.metrics_listener.0,
-                metrics,
-                self.limits,
-                closing.clone(),
-            ),
-        );
+        listeners.spawn_on(&self.front, "metrics", serve);
         if let Some(((listener, _), api)) = self.api {
             let ended = closing.clone();
             let serve = http::serve(
@@ -275,7 +311,7 @@ impl App {
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
         loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
-        let (shown, _) = DeadLists::new();
+        let (shown, dead_lists) = DeadLists::new();
         let retain = retain::run(
             self.retain,
             self.operator.clone(),
@@ -283,6 +319,8 @@ impl App {
             shown,
             shutdown.clone(),
         );
+        let told = self.notify;
+        let told = told.map(|told| told.begin(&mut loops, seen, dead_lists, shutdown.clone()));
         loops.spawn("retain", retain);
         loops.spawn("runs", self.operator.work(shutdown.clone()));
         loops.spawn(
@@ -330,6 +368,8 @@ impl App {
             );
         }
         closing.cancel();
+        // What runs on a thread ends with it.
+        drop(told);
         listeners.all_ended().await.map_err(RunError::Died)
     }
 }
@@ -410,6 +450,24 @@ fn api_state(
     let nobody = Access::Keys(api::Keys::default());
     let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
     ApiState::new(operator, access, metrics.api.clone())
+}
+
+/// What tells people, if anybody is to be told.
+fn told(
+    config: &Config,
+    drains: &[watch::Receiver<DrainStatus>],
+    runs: mpsc::Receiver<RunView>,
+    metrics: &Metrics,
+) -> Result<Option<Told>, StartError> {
+    let Some(notify) = config.notify.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(Told {
+        thread: Thread::start("notify").map_err(StartError::Thread)?,
+        notifier: notify::set_up(notify, &metrics.notify).map_err(StartError::Notify)?,
+        drains: drains.to_vec(),
+        runs,
+    }))
 }
 
 /// The listener of the operator's API, if there is to be one.

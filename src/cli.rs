@@ -10,6 +10,7 @@ mod desk;
 mod edit;
 mod follow;
 mod list;
+mod notify;
 mod operator;
 mod options;
 mod plan;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long)]
         url: Option<url::Url>,
     },
+    /// See whether notifications get through
+    Notify(notify::NotifyArgs),
     /// Print what a shell needs to complete commands and options
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -135,6 +138,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Some(Command::Operator(command)) => on_runtime(operator::run(*command)),
         Some(Command::Demo(options)) => on_runtime(demo::run(options)),
         Some(Command::Healthcheck { url }) => on_runtime(container::healthcheck(url)),
+        Some(Command::Notify(arguments)) => on_runtime(notify::run(arguments)),
         Some(Command::Completions(arguments)) => shell::completions(&arguments, command()),
         Some(Command::Man) => shell::man(command()),
         Some(Command::StandInMoogsoft { port }) => on_runtime(container::stand_in_moogsoft(port)),

@@ -19,6 +19,7 @@ use crate::guard::GuardConfig;
 use crate::health::probe::ProbeConfig;
 use crate::http::api::ApiConfig;
 use crate::link::LinkConfig;
+use crate::notify::NotifyConfig;
 use crate::retain::RetainConfig;
 use crate::settings::Settings;
 use crate::telemetry::TelemetryConfig;
@@ -59,6 +60,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// The bounds of the dead lists.
     pub retain: RetainConfig,
+    /// Whom to tell of what, if anybody.
+    pub notify: Option<NotifyConfig>,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -141,6 +144,9 @@ impl Config {
             instance: telemetry.instance.clone(),
         };
 
+        let vars = reader.section()?;
+        let notify = reader.notify(vars, &telemetry.instance);
+
         let vars: FixedVars = reader.section()?;
         let guarded = GuardedLists {
             alert: others.alert_queue.clone(),
@@ -168,6 +174,7 @@ impl Config {
             stamp,
             audit,
             retain,
+            notify,
             probe,
             warnings: vec![],
             effective: vec![],

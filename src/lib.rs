@@ -9,6 +9,7 @@
 //! | [`health`] | the gate before Moogsoft |
 //! | [`operate`], [`audit`] | the operator's side, and what is written down of each act |
 //! | [`retain`] | bounds of the dead lists |
+//! | [`notify`] | tells people what they should know |
 //! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`] | what the outside can see |
 //! | [`link`], [`background`], [`open_files`], [`shutdown`], [`telemetry`] | the ground to stand on |
@@ -29,6 +30,7 @@ pub mod health;
 pub mod http;
 pub mod link;
 pub mod metrics;
+pub mod notify;
 pub mod open_files;
 pub mod operate;
 pub mod retain;

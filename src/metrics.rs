@@ -5,6 +5,7 @@
 
 mod api;
 mod guard;
+mod notify;
 mod rate;
 mod retain;
 
@@ -28,6 +29,7 @@ use crate::link;
 
 pub use api::ApiMetrics;
 pub use guard::GuardMetrics;
+pub use notify::{NoteResult, NotifyMetrics};
 use rate::ReplayRate;
 pub use retain::RetainMetrics;
 
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub api: ApiMetrics,
     /// The dead lists' bounds.
     pub retain: RetainMetrics,
+    /// The notifications.
+    pub notify: NotifyMetrics,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -124,6 +128,7 @@ impl Metrics {
             guard: GuardMetrics::new(&new)?,
             api: ApiMetrics::new(&new)?,
             retain: RetainMetrics::new(&new)?,
+            notify: NotifyMetrics::new(&new)?,
             registry: registry.clone(),
         };
         let build = new.int_gauges(

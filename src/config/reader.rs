@@ -2,6 +2,7 @@
 
 mod api;
 mod guard;
+mod notify;
 mod retain;
 mod sentinels;
 mod sources;
@@ -23,6 +24,7 @@ use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
 use crate::settings::Settings;
 use crate::telemetry::TelemetryConfig;
+pub(super) use notify::{Base, Events, HmacSecret, Receivers};
 
 /// The pairs, and what was found wrong with them so far.
 pub(super) struct Reader {
@@ -411,7 +413,7 @@ impl Reader {
 /// A warning about a name that looks like one of ours and is none.
 fn misspelt(name: &str) -> Option<String> {
     let ours = name.starts_with("REMEDIATION_") || name.starts_with("REPLAY_");
-    let may_be = ["MOOG_", "BACKPRESSURE_", "POISON_"];
+    let may_be = ["MOOG_", "BACKPRESSURE_", "NOTIFY_", "POISON_"];
     if !ours && !may_be.iter().any(|start| name.starts_with(start)) {
         return None;
     }

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::addresses::Addresses;
+use super::reader::{Base, Events, HmacSecret, Receivers};
 use super::value::{
     AccessKey, ArchivePlace, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name,
     Names, PaceName, Port, Ratio, RedisUrl, Text, Whole,
@@ -105,6 +106,22 @@ pub(super) struct OperatorVars {
     pub(super) dead_letter_max: Field<Whole<0, 1_000_000_000>>,
     pub(super) dead_letter_max_age_days: Field<Whole<0, 36_500>>,
     pub(super) dead_letter_archive: Option<Field<ArchivePlace>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NotifyVars {
+    pub(super) notify_urls: Option<Field<Receivers>>,
+    pub(super) notify_hmac_secret: Option<Field<HmacSecret>>,
+    pub(super) notify_console_url: Option<Field<Base>>,
+    pub(super) notify_events: Option<Field<Events>>,
+    pub(super) notify_poison_per_minute: Field<Whole<0, 1_000_000>>,
+    pub(super) notify_gate_shut_seconds: Field<Whole<0, 604_800>>,
+    pub(super) notify_dead_list_size: Field<Whole<0, 1_000_000_000>>,
+    pub(super) notify_dead_list_age_hours: Field<Whole<0, 876_000>>,
+    pub(super) notify_redis_lost_seconds: Field<Whole<0, 86_400>>,
+    pub(super) notify_calm_seconds: Field<Whole<0, 86_400>>,
+    pub(super) notify_group_seconds: Field<Whole<0, 3_600>>,
+    pub(super) notify_max_per_hour: Field<Whole<1, 3_600>>,
 }
 
 #[derive(Deserialize)]

@@ -339,6 +339,71 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Notifications",
+        variables: &[
+            var(
+                "NOTIFY_URLS",
+                "",
+                "who is told, separated by commas or blanks (secrets): webhook+https://..., slack+https://..., alertmanager+http://..., smtps://user:password@host/?from=..&to=..; nobody without it",
+            ),
+            var(
+                "NOTIFY_HMAC_SECRET",
+                "",
+                "secret that generic webhooks are signed with; needed with webhook+",
+            ),
+            var(
+                "NOTIFY_CONSOLE_URL",
+                "",
+                "address that people reach the console at, such as https://mutt.example:8400; without it messages have no links",
+            ),
+            var(
+                "NOTIFY_EVENTS",
+                "",
+                "events that are told, separated by commas; without it all: redis_lost, systemic, gate_shut, poison_rate, dead_list_size, dead_list_age, drain_finished, run_finished",
+            ),
+            var(
+                "NOTIFY_POISON_PER_MINUTE",
+                "30",
+                "messages of a source parked within a minute above which it is told; 0 = never",
+            ),
+            var(
+                "NOTIFY_GATE_SHUT_SECONDS",
+                "900",
+                "seconds that a gate may be shut before it is told; 0 = never",
+            ),
+            var(
+                "NOTIFY_DEAD_LIST_SIZE",
+                "1000",
+                "messages in a dead list above which it is told; 0 = never",
+            ),
+            var(
+                "NOTIFY_DEAD_LIST_AGE_HOURS",
+                "168",
+                "hours that a message may lie in a dead list before it is told; 0 = never",
+            ),
+            var(
+                "NOTIFY_REDIS_LOST_SECONDS",
+                "30",
+                "seconds that Redis may be away before it is told; 0 = never",
+            ),
+            var(
+                "NOTIFY_CALM_SECONDS",
+                "60",
+                "seconds that something must be over before its end is told; what is over for less has not ended",
+            ),
+            var(
+                "NOTIFY_GROUP_SECONDS",
+                "5",
+                "seconds that the first event of a message waits for others",
+            ),
+            var(
+                "NOTIFY_MAX_PER_HOUR",
+                "30",
+                "messages to one receiver in an hour, at most; what comes on top waits, and is told together",
+            ),
+        ],
+    },
+    Group {
         title: "Process",
         variables: &[
             var(

@@ -8,6 +8,7 @@ use mutt_remediation::config::{Config, Problems, variables};
 
 mod api;
 mod company;
+mod notify;
 mod sources;
 mod values;
 

@@ -12,7 +12,8 @@ use secrecy::ExposeSecret;
 /// Stands in secrets only, so it must not be seen.
 const MARK: &str = "hush-7d1c";
 
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 5] = [
+    "NOTIFY_HMAC_SECRET",
     "REDIS_PASSWORD",
     "REDIS_PASSWORD_NEXT",
     "REDIS_SENTINEL_PASSWORD",
@@ -20,7 +21,9 @@ const SECRETS: [&str; 4] = [
 ];
 
 /// Addresses, in which what stands before an @ and what ?key= is set to are secrets.
-const ADDRESSES: [&str; 7] = [
+const ADDRESSES: [&str; 9] = [
+    "NOTIFY_URLS",
+    "NOTIFY_CONSOLE_URL",
     "REDIS_HOST",
     "REDIS_URL",
     "REDIS_SENTINELS",
