@@ -23,6 +23,7 @@ mod gates;
 mod guard;
 mod http;
 mod moogsoft;
+mod notify;
 mod operate;
 mod sentinel;
 mod settings;

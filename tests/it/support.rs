@@ -1,22 +1,26 @@
 //! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves.
 
 pub(crate) mod alerter;
+pub(crate) mod alertmanager;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
+pub(crate) mod smtp;
 pub(crate) mod stepper;
 pub(crate) mod stuck;
 pub(crate) mod wait;
 pub(crate) mod webhook;
 
 pub(crate) use alerter::Alerter;
+pub(crate) use alertmanager::Alertmanager;
 pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
 pub(crate) use sentinel::{MASTER, Sentinel, Watched};
+pub(crate) use smtp::MailServer;
 pub(crate) use stepper::{Held, Onward, Stepper, Stop};
 pub(crate) use stuck::Stuck;
 pub(crate) use wait::until;

@@ -14,6 +14,10 @@ pub enum Manner {
     Hang,
     /// A status line, then body without end.
     EndlessBody,
+    /// A head that comes a byte at a time, and has no end.
+    Drip,
+    /// Asks to be left alone for a second.
+    Busy,
     /// Sends to another place.
     Redirect,
     /// Speaks something else than HTTP.
@@ -92,6 +96,11 @@ async fn answer(
         }
         Manner::Hang => std::future::pending().await,
         Manner::EndlessBody => endless(&mut stream).await,
+        Manner::Drip => drip(&mut stream).await,
+        Manner::Busy => {
+            let head = "HTTP/1.1 429 X\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).await
+        }
         Manner::Redirect => {
             let head = "HTTP/1.1 302 Found\r\nlocation: /healthy\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(head.as_bytes()).await
@@ -106,6 +115,14 @@ async fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
         .await?;
     loop {
         stream.write_all(&[b'x'; 8 * 1024]).await?;
+    }
+}
+
+async fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 X\r\nx: ").await?;
+    loop {
+        stream.write_all(b"x").await?;
+        super::wait::pause().await;
     }
 }
 
