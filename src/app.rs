@@ -23,9 +23,11 @@ use crate::drain::outlook::Outlook;
 use crate::drain::status::{Board, DrainStatus};
 use crate::drain::{Drain, DrainConfig, Learnt};
 use crate::guard::{self, Deferred, GuardConfig};
-use crate::health::Moogsoft;
 use crate::health::probe::Probe;
+use crate::health::{Answered, Moogsoft};
+use crate::history::{History, Watched};
 use crate::http::api::{self, Access, ApiConfig, ApiState};
+use crate::http::console::{self, Beside, ConsoleState};
 use crate::http::{self, BindError, HealthState, Limits};
 use crate::metrics::Metrics;
 use crate::notify::send::SetUpError;
@@ -88,6 +90,7 @@ pub struct App {
     health: Listener,
     metrics_listener: Listener,
     api: Option<(Listener, ApiState)>,
+    beside: Beside,
     limits: Limits,
     drains: Vec<Drain>,
     survey: SurveyConfig,
@@ -150,18 +153,10 @@ impl App {
             .probe
             .as_ref()
             .map_or(Duration::ZERO, |probe| probe.timeout);
-        let probe = config
-            .probe
-            .clone()
-            .map(Probe::new)
-            .transpose()
-            .map_err(StartError::Probe)?;
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         settings::keys().for_each(|key| metrics.settings.key(key));
         metrics.settings.enabled(config.settings.enabled);
-        if probe.is_none() {
-            metrics.health.assumed();
-        }
+        let moogsoft = moogsoft(&config, &metrics)?;
 
         let limits = limits();
         let front = Thread::start("http").map_err(StartError::Thread)?;
@@ -180,7 +175,8 @@ impl App {
         };
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
-        let moogsoft = Arc::new(Mutex::new(Moogsoft::new(probe)));
+        let beside = beside(&config, &metrics, moogsoft.subscribe());
+        let moogsoft = Arc::new(Mutex::new(moogsoft));
         let (journal, scribe) = journal(config.audit.length);
         let mut drains = vec![];
         for source in config.sources.clone() {
@@ -232,6 +228,7 @@ impl App {
             health,
             metrics_listener,
             api,
+            beside,
             limits,
             drains,
             survey,
@@ -297,12 +294,9 @@ impl App {
         listeners.spawn_on(&self.front, "metrics", serve);
         if let Some(((listener, _), api)) = self.api {
             let ended = closing.clone();
-            let serve = http::serve(
-                listener,
-                http::api::routes(api.clone()),
-                self.limits,
-                closing.clone(),
-            );
+            let console = ConsoleState::new(api.clone(), self.beside.clone(), closing.clone());
+            let pages = api::routes(api.clone()).merge(console::routes(console));
+            let serve = http::serve(listener, pages, self.limits, closing.clone());
             listeners.spawn_on(&self.front, "api", async move {
                 tokio::join!(serve, api.acts_ended(ended));
             });
@@ -310,6 +304,8 @@ impl App {
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
+        let history = history(&self.beside, &self.drains, &self.metrics, shutdown.clone());
+        loops.spawn("history", history);
         loops.spawn("audit", self.scribe.run(redis.clone(), shutdown.clone()));
         let (shown, dead_lists) = DeadLists::new();
         let retain = retain::run(
@@ -450,6 +446,46 @@ fn api_state(
     let nobody = Access::Keys(api::Keys::default());
     let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
     ApiState::new(operator, access, metrics.api.clone())
+}
+
+/// The gate before Moogsoft; without a probe it counts as healthy.
+fn moogsoft(config: &Config, metrics: &Metrics) -> Result<Moogsoft, StartError> {
+    let probe = config.probe.clone().map(Probe::new).transpose();
+    let probe = probe.map_err(StartError::Probe)?;
+    if probe.is_none() {
+        metrics.health.assumed();
+    }
+    Ok(Moogsoft::new(probe))
+}
+
+/// Remembers what the drains do.
+fn history(
+    beside: &Beside,
+    drains: &[Drain],
+    metrics: &Metrics,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let watched = drains.iter().map(|drain| Watched {
+        list: drain.source.lists.source.clone(),
+        metrics: drain.metrics.clone(),
+    });
+    let (history, survey) = (beside.history.clone(), metrics.survey.clone());
+    history.run(watched.collect(), survey, shutdown)
+}
+
+/// What the console shows besides what the API knows.
+fn beside(
+    config: &Config,
+    metrics: &Metrics,
+    moogsoft: watch::Receiver<Option<Answered>>,
+) -> Beside {
+    let sources = config.sources.iter().map(|source| source.name.clone());
+    Beside {
+        history: History::new(sources.collect()),
+        moogsoft,
+        probed: config.probe.is_some(),
+        metrics: metrics.clone(),
+    }
 }
 
 /// What tells people, if anybody is to be told.

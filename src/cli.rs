@@ -3,7 +3,6 @@
 mod act;
 mod audit;
 mod beside;
-mod clean;
 mod container;
 mod daemon;
 mod desk;
@@ -19,7 +18,6 @@ mod remote;
 mod screen;
 mod shell;
 mod show;
-mod spell;
 mod status;
 mod table;
 mod ticket;
@@ -34,6 +32,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{Config, Problems};
 use crate::demo;
 use crate::link::Link;
+use crate::{clean, spell};
 use refusal::Refusal;
 
 #[derive(Parser)]
@@ -219,6 +218,24 @@ pub(crate) fn say(to: &mut impl Write, text: &str) {
 /// Whether a progress bar makes sense.
 pub(crate) fn is_interactive() -> bool {
     std::io::stderr().is_terminal()
+}
+
+/// Shows an address in a browser, where there is a desktop and somebody at it.
+pub(crate) fn open(address: &str) {
+    let desktop = ["WAYLAND_DISPLAY", "DISPLAY"];
+    let is_there = desktop.iter().any(|name| std::env::var_os(name).is_some());
+    if !is_there || !std::io::stdout().is_terminal() {
+        return;
+    }
+    let opened = std::process::Command::new("xdg-open")
+        .arg(address)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    if let Err(error) = opened {
+        tracing::debug!(%error, "no browser was opened");
+    }
 }
 
 /// Unix seconds.

@@ -2,6 +2,7 @@
 //! Moogsoft that is down at first, and a stand-in alerter. Then every message is counted.
 
 pub mod alerter;
+mod keep;
 pub mod letters;
 pub mod moogsoft;
 pub mod server;
@@ -48,6 +49,9 @@ pub struct DemoOptions {
     /// Show the daemon's log instead of a progress bar
     #[arg(long)]
     logs: bool,
+    /// Go on afterwards with a stream of dead letters, and serve the console on this machine's loopback
+    #[arg(long)]
+    keep: bool,
 }
 
 /// Runs the demo.
@@ -88,12 +92,15 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     let began = Instant::now();
     let moogsoft = Moogsoft::down_for(OUTAGE);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let config = config(&server, listener.local_addr()?)?;
+    let config = config(&server, listener.local_addr()?, options.keep)?;
     let _flushed_at_the_end = options
         .logs
         .then(|| crate::telemetry::start(&config.telemetry));
     let app = App::start(config)?;
     let (health, metrics) = (app.health_address().port(), app.metrics_address().port());
+    let console = app
+        .api_address()
+        .map(|api| format!("http://{api}/console/"));
     say(&format!(
         "{} dead letters of {} kinds lie in {SOURCE}.\n\
          Moogsoft is down at first, the alerter's database for the first {outage} attempts.\n\
@@ -106,13 +113,27 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     let alerter = Arc::new(Alerter::new(outage));
     let running = shutdown.child_token();
     let watched = async {
-        let finished = timeout(
-            DEADLINE,
-            progress(&mut redis, &alerter, letters.len(), &options),
-        )
-        .await;
+        let settled = progress(&mut redis, &alerter, letters.len(), &options);
+        let finished = timeout(DEADLINE, settled).await;
+        let tally = match finished.context("the demo took too long") {
+            Ok(Ok(())) => {
+                let tally = Tally::take(&mut redis, &letters, &alerter).await;
+                tally.context("the messages cannot be counted")
+            }
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        if let Ok(tally) = &tally {
+            say(&tally.to_string());
+        }
+        let kept = match (&tally, &console) {
+            (Ok(tally), Some(console)) if tally.is_sound() => {
+                cli::open(console);
+                keep::on(&mut redis, &alerter, console).await
+            }
+            _ => Ok(()),
+        };
         running.cancel();
-        finished
+        kept.and(tally)
     };
     let stage = http::serve(
         listener,
@@ -121,14 +142,10 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
         running.clone(),
     );
     let work = alerter.work(server.connect().await?, running.clone());
-    let (ended, (), worked, finished) =
-        tokio::join!(app.run(running.clone()), stage, work, watched);
+    let (ended, (), worked, tally) = tokio::join!(app.run(running.clone()), stage, work, watched);
     ended?;
     worked?;
-    finished.context("the demo took too long")??;
-
-    let tally = Tally::take(&mut redis, &letters, &alerter).await?;
-    say(&tally.to_string());
+    let tally = tally?;
     say(&format!(
         "\nin {:.1} s; the throw-away Redis is gone again\n",
         began.elapsed().as_secs_f32()
@@ -139,7 +156,8 @@ async fn show(options: DemoOptions, shutdown: CancellationToken) -> anyhow::Resu
     Ok(Outcome::Done)
 }
 
-fn config(server: &RedisServer, moogsoft: SocketAddr) -> anyhow::Result<Config> {
+fn config(server: &RedisServer, moogsoft: SocketAddr, keep: bool) -> anyhow::Result<Config> {
+    let api = if keep { "127.0.0.1" } else { "none" };
     let pairs = [
         ("REDIS_HOST", "127.0.0.1".to_owned()),
         ("REDIS_PORT", server.port().to_string()),
@@ -154,7 +172,8 @@ fn config(server: &RedisServer, moogsoft: SocketAddr) -> anyhow::Result<Config> 
         ),
         ("METRICS_PORT_REMEDIATION", "0".to_owned()),
         ("HEALTH_PORT_REMEDIATION", "0".to_owned()),
-        ("API_BIND_REMEDIATION", "none".to_owned()),
+        ("API_BIND_REMEDIATION", api.to_owned()),
+        ("API_PORT_REMEDIATION", "0".to_owned()),
         ("POD_NAME", "demo".to_owned()),
     ];
     Ok(Config::load(pairs.map(|(name, text)| {

@@ -5,6 +5,7 @@ pub mod probe;
 use std::fmt;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use probe::Probe;
@@ -43,6 +44,16 @@ impl fmt::Display for Unhealthy {
 pub struct Moogsoft {
     probe: Option<Probe>,
     last: Option<(Instant, Result<(), Unhealthy>)>,
+    told: watch::Sender<Option<Answered>>,
+}
+
+/// The last answer of a probe, for whoever wants to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// When it came, in Unix seconds.
+    pub at: i64,
+    /// What it was.
+    pub health: Result<(), Unhealthy>,
 }
 
 /// Whether Moogsoft can take work.
@@ -58,7 +69,17 @@ impl Moogsoft {
     /// Asks `probe`; without one it always counts as healthy.
     #[must_use]
     pub fn new(probe: Option<Probe>) -> Self {
-        Self { probe, last: None }
+        Self {
+            probe,
+            last: None,
+            told: watch::Sender::default(),
+        }
+    }
+
+    /// The last answer, as it comes in.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Option<Answered>> {
+        self.told.subscribe()
     }
 
     /// The last answer while it is fresh, else a new one.
@@ -78,6 +99,10 @@ impl Moogsoft {
             };
         }
         let health = probe.ask().await;
+        self.told.send_replace(Some(Answered {
+            at: jiff::Timestamp::now().as_second(),
+            health: health.clone(),
+        }));
         self.last = Some((Instant::now(), health.clone()));
         Verdict {
             health,

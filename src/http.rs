@@ -7,6 +7,7 @@
 
 pub mod api;
 mod connections;
+pub mod console;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -143,6 +144,7 @@ async fn ready(State(state): State<HealthState>) -> Response {
 }
 
 async fn render(State(page): State<Arc<Page>>) -> Response {
+    page.metrics.were_scraped();
     match page.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {

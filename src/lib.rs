@@ -11,7 +11,8 @@
 //! | [`retain`] | bounds of the dead lists |
 //! | [`notify`] | tells people what they should know |
 //! | [`guard`] | sheds load for alerters that do not |
-//! | [`survey`], [`http`], [`metrics`] | what the outside can see |
+//! | [`survey`], [`http`], [`metrics`], [`history`] | what the outside can see |
+//! | `clean`, `spell` | texts that others wrote, and times and counts, for people |
 //! | [`link`], [`background`], [`open_files`], [`shutdown`], [`telemetry`] | the ground to stand on |
 //! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
 //!
@@ -20,6 +21,7 @@
 pub mod app;
 pub mod audit;
 pub mod background;
+mod clean;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -27,6 +29,7 @@ pub mod dlq;
 pub mod drain;
 pub mod guard;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod link;
 pub mod metrics;
@@ -36,5 +39,6 @@ pub mod operate;
 pub mod retain;
 pub mod settings;
 pub mod shutdown;
+mod spell;
 pub mod survey;
 pub mod telemetry;

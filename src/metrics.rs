@@ -10,6 +10,7 @@ mod rate;
 mod retain;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,19 @@ pub struct Metrics {
     pub retain: RetainMetrics,
     /// The notifications.
     pub notify: NotifyMetrics,
+    /// When they were asked for last, in Unix seconds; 0 = never.
+    scraped: Arc<AtomicI64>,
+}
+
+/// What a source has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages sent back to work.
+    pub replayed: u64,
+    /// Messages parked.
+    pub parked: u64,
+    /// Replays that came back.
+    pub bounced: u64,
 }
 
 /// Metrics of the drain loops. Those that MUTT has always had are of all sources together.
@@ -129,6 +143,7 @@ impl Metrics {
             api: ApiMetrics::new(&new)?,
             retain: RetainMetrics::new(&new)?,
             notify: NotifyMetrics::new(&new)?,
+            scraped: Arc::default(),
             registry: registry.clone(),
         };
         let build = new.int_gauges(
@@ -141,6 +156,18 @@ impl Metrics {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         Ok(metrics)
+    }
+
+    /// Somebody has asked for them now.
+    pub fn were_scraped(&self) {
+        let now = jiff::Timestamp::now().as_second();
+        self.scraped.store(now, Ordering::Relaxed);
+    }
+
+    /// When they were asked for last, in Unix seconds.
+    #[must_use]
+    pub fn scraped_at(&self) -> Option<i64> {
+        Some(self.scraped.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// All metrics in the Prometheus text format 0.0.4.
@@ -309,6 +336,24 @@ impl SourceMetrics {
         }
     }
 
+    /// What it has done so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            bounced: self.all.bounced.with_label_values(&[&self.source]).get(),
+            ..Totals::default()
+        };
+        for disposition in Disposition::OF_DRAIN {
+            let labels = [&self.source, disposition.as_str(), disposition.reason()];
+            let count = self.all.messages.with_label_values(&labels).get();
+            match disposition {
+                Disposition::Replay => totals.replayed += count,
+                _ => totals.parked += count,
+            }
+        }
+        totals
+    }
+
     /// Replays a second, over the last ten seconds.
     #[must_use]
     pub fn replays_per_second(&self) -> f64 {
@@ -463,6 +508,13 @@ impl SurveyMetrics {
     /// Messages in a dead letter list.
     pub fn dlq_depth(&self, name: &str, depth: i64) {
         self.dlq_depth.with_label_values(&[name]).set(depth);
+    }
+
+    /// Messages in a dead letter list, as the last survey saw it; missing while Redis is away.
+    #[must_use]
+    pub fn depth_of(&self, name: &str) -> Option<i64> {
+        let up = self.up.get() == 1;
+        up.then(|| self.dlq_depth.with_label_values(&[name]).get())
     }
 
     /// Messages in a work queue.

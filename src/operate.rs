@@ -19,6 +19,7 @@ pub mod queues;
 mod runs;
 pub mod scan;
 mod search;
+pub mod spelling;
 pub mod store;
 pub mod wire;
 
@@ -128,6 +129,14 @@ impl Operator {
     pub fn dead_lists(&self) -> impl Iterator<Item = &Queue> {
         let queues = self.queues.iter();
         queues.filter(|queue| queue.role == Role::Dead)
+    }
+
+    /// Whether a queue is a `source` or `dead`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn role(&self, queue: &str) -> Result<&'static str, Error> {
+        Ok(self.named(queue)?.role.as_str())
     }
 
     fn named(&self, name: &str) -> Result<&Queue, Error> {

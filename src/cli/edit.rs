@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde_json::value::RawValue;
 use similar::{ChangeTag, TextDiff};
 
 use super::desk::Desk;
@@ -14,6 +13,7 @@ use super::options::named;
 use super::refusal::{Kind, Refusal};
 use super::screen::{Consent, Interrupt, Screen, answer, ask, confirm, put_json, remark};
 use super::{Outcome, clean};
+use crate::operate::spelling::compact;
 use crate::operate::wire::{EditRequest, Named};
 
 #[derive(Args, Clone, Debug)]
@@ -132,30 +132,6 @@ fn open(file: &Path) -> anyhow::Result<()> {
     Err(Refusal::new(Kind::Refused, text).into())
 }
 
-/// An edited text on one line, its numbers and strings spelt as they are.
-fn compact(text: &str) -> Result<String, String> {
-    let trimmed = text.trim();
-    let sound = serde_json::from_str::<&RawValue>(trimmed);
-    sound.map_err(|error| format!("this is not JSON: {error}"))?;
-    if !trimmed.starts_with('{') {
-        return Err("this is not a JSON object".to_owned());
-    }
-    let mut out = String::with_capacity(trimmed.len());
-    let (mut within, mut escaped) = (false, false);
-    for character in trimmed.chars() {
-        if within {
-            within = escaped || character != '"';
-            escaped = !escaped && character == '\\';
-        } else if character.is_ascii_whitespace() {
-            continue;
-        } else {
-            within = character == '"';
-        }
-        out.push(character);
-    }
-    Ok(out)
-}
-
 /// What was changed, for people.
 fn difference(old: &str, new: &str, screen: Screen) -> String {
     let (old, new) = (old.trim().to_owned() + "\n", new.trim().to_owned() + "\n");
@@ -181,22 +157,6 @@ fn difference(old: &str, new: &str, screen: Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_edited_text_becomes_one_line_and_keeps_its_spelling() {
-        let text = "{\n  \"a b\": [1.10, 1E5,\n 12345678901234567890123],\n  \"c\": \"x \\\" y \\\\\"\n}\n";
-        assert_eq!(
-            compact(text).expect("JSON"),
-            r#"{"a b":[1.10,1E5,12345678901234567890123],"c":"x \" y \\"}"#
-        );
-    }
-
-    #[test]
-    fn only_an_object_may_be_sent() {
-        for text in ["", "[1]", "17", "{\"a\":}", "{} {}"] {
-            assert!(compact(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_difference_shows_what_was_changed_and_steers_nothing() {

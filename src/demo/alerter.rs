@@ -53,6 +53,16 @@ impl Alerter {
         }
     }
 
+    /// Its database is away for this many attempts from now on.
+    pub fn fail(&self, attempts: usize) {
+        self.outage.store(attempts, Ordering::Relaxed);
+    }
+
+    /// Empties the books, which nobody reads any more.
+    pub fn forget(&self) {
+        *self.books() = Books::default();
+    }
+
     /// Number of messages handled so far.
     #[must_use]
     pub fn handled(&self) -> usize {

@@ -6,15 +6,15 @@
 //! looked at; `limits::bound`, which gives it a place and a time, and has acts done to their end; and
 //! its page.
 
-mod access;
-mod acts;
+pub(super) mod access;
+pub(super) mod acts;
 mod document;
-mod export;
+pub(super) mod export;
 mod failures;
-mod limits;
+pub(super) mod limits;
 mod look;
-mod problem;
-mod take;
+pub(super) mod problem;
+pub(super) mod take;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -110,6 +110,21 @@ impl ApiState {
             acts: TaskTracker::new(),
             document: OnceLock::new(),
         }))
+    }
+
+    /// What it speaks to.
+    pub(super) fn operator(&self) -> &Operator {
+        &self.0.operator
+    }
+
+    /// How it is found out who asks.
+    pub(super) fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    /// What counts requests, where there is a listener.
+    pub(super) fn metrics(&self) -> Option<&ApiMetrics> {
+        self.0.metrics.as_ref()
     }
 
     /// From this moment on acts have as long to end as the listener's connections have: those whose

@@ -96,6 +96,21 @@ struct Seen {
     asked: AtomicU64,
 }
 
+/// Says, for an answer that goes on and on, that its client is still there: or a stream would be the
+/// connection that has asked longest ago, and the first to give way.
+#[derive(Clone)]
+pub(super) struct StillThere {
+    seen: Arc<Seen>,
+    requests: Arc<AtomicU64>,
+}
+
+impl StillThere {
+    pub(super) fn note(&self) {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.seen.asked.store(number, Ordering::Relaxed);
+    }
+}
+
 impl Open {
     fn asked(&self) -> u64 {
         self.seen.asked.load(Ordering::Relaxed)
@@ -226,10 +241,11 @@ async fn converse(
     shutdown: CancellationToken,
 ) {
     let routes = TowerToHyperService::new(routes);
+    let there = StillThere { seen, requests };
     let service = service_fn(move |mut request: hyper::Request<_>| {
+        there.note();
         request.extensions_mut().insert(ConnectInfo(peer));
-        let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
-        seen.asked.store(number, Ordering::Relaxed);
+        request.extensions_mut().insert(there.clone());
         routes.call(request)
     });
     let mut stream = TimeoutStream::new(stream);

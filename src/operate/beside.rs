@@ -162,10 +162,20 @@ impl Operator {
         let valid = value
             .as_deref()
             .is_none_or(|text| settings::check(key, text, &self.base).is_ok());
+        let default = settings::shown(key, &self.base);
+        let left: i64 = self.store.read(&full, redis::cmd("TTL").arg(&full)).await?;
+        // Who has set it a moment ago need not wait to see it.
+        let in_force = match value.as_deref().filter(|_| valid) {
+            Some(text) => text.trim().to_owned(),
+            None if valid => default.clone(),
+            None => settings::shown(key, &self.settings.borrow()),
+        };
         Ok(SettingView {
             key: key.to_owned(),
             value,
-            default: settings::shown(key, &self.base),
+            default,
+            in_force,
+            seconds_left: u64::try_from(left).ok(),
             expected: settings::expected(key, &self.base),
             valid,
         })

@@ -8,13 +8,16 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::time::Instant;
 
 use super::letter::{Letter, disposition};
+use super::many;
 use super::plans::check;
 use super::queues::{Queue, Role};
 use super::runs::bounds;
 use super::scan::{Cursor, Scan};
+use super::search::Found;
 use super::store::End;
 use super::wire::{
-    AuditRequest, Detail, Filter, Line, Message, Page, PageRequest, QueueDetail, QueueView, Status,
+    AuditRequest, Detail, Filter, Line, Message, Named, Page, PageRequest, QueueDetail, QueueView,
+    Status,
 };
 use super::{Error, ExportPage, Operator, now};
 use crate::audit::digest;
@@ -254,21 +257,58 @@ impl Operator {
         digest: &str,
         at: Option<u64>,
     ) -> Result<Detail, Error> {
+        let mut detail = self.seen(queue, digest, at).await?;
+        let request = AuditRequest {
+            limit: Some(50),
+            digest: Some(detail.message.digest.clone()),
+            correlation_id: detail.message.correlation_id.clone(),
+            ..AuditRequest::default()
+        };
+        let queue = self.named(queue)?;
+        detail.history = self.audit_of(queue, &request, true).await?.entries;
+        Ok(detail)
+    }
+
+    /// The same without its history.
+    ///
+    /// # Errors
+    /// As of [`Self::message`].
+    pub async fn seen(&self, queue: &str, digest: &str, at: Option<u64>) -> Result<Detail, Error> {
         let queue = self.named(queue)?;
         let (found, bytes, scanned) = self.find(queue, digest, at).await?;
+        Ok(self.detail(queue, &found, bytes, scanned))
+    }
+
+    /// Some messages without their histories, each as often as it was found; those that were not are
+    /// left out. One search for all.
+    ///
+    /// # Errors
+    /// [`Error`] says which.
+    pub async fn seen_all(&self, queue: &str, messages: &[Named]) -> Result<Vec<Detail>, Error> {
+        let name = queue;
+        let queue = self.named(name)?;
+        let looked = self.look_for(queue, &many::wanted(messages)?).await?;
+        let mut details = vec![];
+        for mut found in looked.found.into_iter().flatten() {
+            details.push(match found.bytes.take() {
+                Some(bytes) => self.detail(queue, &found, bytes, looked.scanned),
+                // The others were large enough together.
+                None => {
+                    let at = found.at.first().copied();
+                    self.seen(name, &found.digest, at).await?
+                }
+            });
+        }
+        Ok(details)
+    }
+
+    fn detail(&self, queue: &Queue, found: &Found, bytes: Vec<u8>, scanned: u64) -> Detail {
         let rules = self.rules(queue);
         let place = found.at.first().copied().unwrap_or(0);
         let message = Letter::read(&bytes, queue.role, &rules, &[]).message(place);
         let entry = Entry(bytes);
         let Line { body, base64, .. } = line(&entry.0);
-        let request = AuditRequest {
-            limit: Some(50),
-            digest: Some(message.digest.clone()),
-            correlation_id: message.correlation_id.clone(),
-            ..AuditRequest::default()
-        };
-        let history = self.audit_of(queue, &request, true).await?.entries;
-        Ok(Detail {
+        Detail {
             queue: queue.name.clone(),
             copies: found.at.len() as u64,
             scanned,
@@ -276,9 +316,9 @@ impl Operator {
             pretty: body.as_deref().and_then(pretty),
             body: body.unwrap_or_else(|| String::from_utf8_lossy(&entry.0).into_owned()),
             base64,
-            history,
+            history: vec![],
             message,
-        })
+        }
     }
 }
 

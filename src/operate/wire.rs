@@ -54,7 +54,7 @@ impl Action {
 pub struct Who {
     /// A name, as good as the key allows: `operator`, or `name@host` on the command line.
     pub name: String,
-    /// `api 192.0.2.7` or `cli`.
+    /// `api 192.0.2.7`, `console 192.0.2.7` or `cli`.
     pub from: String,
 }
 
@@ -523,6 +523,13 @@ pub struct SettingView {
     pub value: Option<String>,
     /// The text that counts without it.
     pub default: String,
+    /// The text that counts now, as far as this process knows; with a refused one in Redis the last
+    /// good one.
+    #[serde(default)]
+    pub in_force: String,
+    /// Seconds until the text in Redis ends by itself; never if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
     /// What a value must be.
     pub expected: String,
     /// Whether the text in Redis is one that is taken.

@@ -1,8 +1,13 @@
 //! The demo, as a newcomer runs it.
 
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::Mutex;
 
-use crate::support::daemon::{command, output};
+use serde_json::Value;
+
+use crate::support::daemon::{client, command, output};
 use crate::support::until;
 
 #[test]
@@ -74,6 +79,53 @@ async fn an_interrupted_demo_leaves_nothing_behind() {
             .count();
         assert_eq!(left, 0, "files are left behind");
     }
+}
+
+#[tokio::test]
+async fn a_demo_that_is_kept_serves_its_console_while_letters_keep_coming() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut demo = command(&[("TMPDIR", home.path().to_str().expect("text"))])
+        .args(["demo", "--letters", "100", "--keep"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let said = BufReader::new(demo.stdout.take().expect("it was asked for"));
+    let address = said
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("console ").map(str::to_owned))
+        .expect("it says where its console is");
+    let client = client();
+    let get = async |address: String| {
+        let answer = client.get(address).send().await.expect("it answers");
+        assert_eq!(answer.status(), 200);
+        answer.text().await.expect("a body")
+    };
+    let page = get(address.clone()).await;
+    assert!(page.contains("Sources"), "{page}");
+    let status = address.replace("/console/", "/api/v1/status");
+    let seen = Mutex::new(HashSet::new());
+    until("several passes have replayed something", || {
+        let (status, seen) = (get(status.clone()), &seen);
+        async move {
+            let status: Value = serde_json::from_str(&status.await).expect("JSON");
+            let passes = status["drains"][0]["passes"].as_array().expect("passes");
+            let moved = passes.iter().filter(|pass| pass["replayed"] != 0);
+            let mut seen = seen.lock().expect("passes");
+            seen.extend(moved.map(|pass| pass["at"].to_string()));
+            seen.len() > 2
+        }
+    })
+    .await;
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &demo.id().to_string()])
+        .status()
+        .expect("kill exists");
+    assert!(sent.success());
+    assert_eq!(demo.wait().expect("it ends").code(), Some(130));
+    let left = std::fs::read_dir(home.path()).expect("it can be read");
+    assert_eq!(left.count(), 0, "files are left behind");
 }
 
 fn children(id: &str) -> String {

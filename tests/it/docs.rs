@@ -126,6 +126,7 @@ fn imports_stay_in_their_files() {
                 "http/connections.rs",
                 "http/api/limits.rs",
                 "app.rs",
+                "cli.rs",
                 "demo/server.rs",
             ],
         ),

@@ -27,6 +27,8 @@ const KEY: &str = "x-api-key";
 const USER: &str = "x-remediation-user";
 /// Characters of a person's name, at most.
 const MAX_USER: usize = 64;
+/// What a name must be.
+pub(in crate::http) const NAME: &str = "one name of 1 to 64 printable ASCII characters";
 
 /// How it is found out who asks.
 #[derive(Clone, Debug)]
@@ -48,9 +50,31 @@ pub struct Keys {
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::http) enum Role {
     Operator,
     Reader,
+}
+
+impl Role {
+    /// What somebody without a name of his own is called.
+    pub(in crate::http) fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Reader => "reader",
+        }
+    }
+
+    /// Who asks, as the audit calls him.
+    pub(in crate::http) fn who(self, user: Option<&str>, peer: Option<IpAddr>, by: &str) -> Who {
+        let role = self.as_str();
+        Who {
+            name: match user {
+                None => role.to_owned(),
+                Some(user) => format!("{role}:{user}"),
+            },
+            from: peer.map_or_else(|| by.to_owned(), |peer| format!("{by} {peer}")),
+        }
+    }
 }
 
 /// Who asks.
@@ -74,8 +98,16 @@ impl Keys {
         }
     }
 
+    /// What a role's sessions are sealed with: who has its key can make it, and nobody else.
+    pub(in crate::http) fn seal(&self, role: Role) -> Option<[u8; 32]> {
+        match role {
+            Role::Operator => self.operator,
+            Role::Reader => self.reader,
+        }
+    }
+
     /// Whose key it is; both are always compared.
-    fn role(&self, key: &[u8]) -> Option<Role> {
+    pub(in crate::http) fn role(&self, key: &[u8]) -> Option<Role> {
         let given = sha256(key);
         let is = |known: &Option<[u8; 32]>| {
             known
@@ -91,7 +123,7 @@ impl Keys {
 }
 
 /// Whether no page does anything when it is asked so.
-pub(super) fn only_reads(method: &Method) -> bool {
+pub(in crate::http) fn only_reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
@@ -147,21 +179,12 @@ impl ApiState {
             let detail = "this key may only read; acts take the one in REMEDIATION_API_KEY";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        let name = match role {
-            Role::Operator => "operator",
-            Role::Reader => "reader",
-        };
-        let who = Who {
-            name: match user(headers)? {
-                None => name.to_owned(),
-                Some(user) => format!("{name}:{user}"),
-            },
-            from: peer.map_or_else(|| "api".to_owned(), |peer| format!("api {peer}")),
-        };
+        let who = role.who(user(headers)?, peer, "api");
         Ok((Caller(who), role))
     }
 
-    fn wrong_key(&self, peer: Option<IpAddr>) -> Problem {
+    /// Counts a wrong key, and says what to answer.
+    pub(in crate::http) fn wrong_key(&self, peer: Option<IpAddr>) -> Problem {
         let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
         let failures = self.0.failures.lock();
         let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
@@ -209,17 +232,21 @@ fn presented(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
 
 /// The name that somebody gives; it goes into the audit and the log.
 fn user(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let expected = "one name of 1 to 64 printable ASCII characters";
     let mut names = headers.get_all(USER).iter();
     let Some(name) = names.next() else {
         return Ok(None);
     };
     let name = name.to_str().unwrap_or_default();
-    let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    if names.next().is_some() || name.trim().is_empty() || name.len() > MAX_USER || !printable {
-        return Err(Problem::bad("X-Remediation-User", name, expected));
+    if names.next().is_some() || !is_name(name) {
+        return Err(Problem::bad("X-Remediation-User", name, NAME));
     }
     Ok(Some(name))
+}
+
+/// Whether somebody can be called so.
+pub(in crate::http) fn is_name(name: &str) -> bool {
+    let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    !name.trim().is_empty() && name.len() <= MAX_USER && printable
 }
 
 /// A page in a browser on this machine could ask as well as its user: what other sites make it ask
@@ -233,10 +260,16 @@ fn no_browser(headers: &HeaderMap) -> Result<(), Problem> {
     if site.is_some_and(|site| !matches!(site, b"none" | b"same-origin")) {
         return refuse("without a key no page of another site may ask");
     }
+    loopback_host(headers)
+}
+
+/// A page that was led here by a name of theirs has that name.
+pub(in crate::http) fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     if hosts.next().is_some() || !host.is_some_and(is_loopback) {
-        return refuse("without a key the header Host must name this machine's loopback");
+        let detail = "without a key the header Host must name this machine's loopback";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     Ok(())
 }

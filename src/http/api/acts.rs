@@ -12,12 +12,12 @@ use super::{Answer, ApiState, Reply};
 use crate::operate::Error;
 use crate::operate::wire::{
     ActOutcome, ActRequest, EditOutcome, EditRequest, ImportOutcome, Line, PauseRequest,
-    PlanRequest, PlanView, QueueView, RunRequest, RunView, SettingRequest, SettingView,
+    PlanRequest, PlanView, QueueView, RunRequest, RunView, SettingRequest, SettingView, Who,
 };
 
 /// Tells the log what became of an act.
-fn told<T>(
-    Caller(who): &Caller,
+pub(in crate::http) fn told<T>(
+    who: &Who,
     act: &str,
     on: &str,
     outcome: Result<T, Error>,
@@ -60,7 +60,9 @@ pub(super) async fn act(
 ) -> Answer<ActOutcome> {
     let outcome = api.0.operator.act(&queue, &request, &caller.0).await;
     let name = request.action.as_str();
-    let outcome = told(&caller, name, &queue, outcome, |done| done.summary.clone());
+    let outcome = told(&caller.0, name, &queue, outcome, |done| {
+        done.summary.clone()
+    });
     Reply::ok(outcome.map_err(Problem::of_body)?)
 }
 
@@ -82,7 +84,7 @@ pub(super) async fn edit(
 ) -> Answer<EditOutcome> {
     let operator = &api.0.operator;
     let outcome = operator.edit(&queue, &digest, &request, &caller.0).await;
-    let outcome = told(&caller, "edit", &queue, outcome, |done| {
+    let outcome = told(&caller.0, "edit", &queue, outcome, |done| {
         done.summary.clone()
     });
     Reply::ok(outcome.map_err(Problem::of_body)?)
@@ -107,7 +109,7 @@ pub(super) async fn import(
     Lines(lines): Lines,
 ) -> Answer<ImportOutcome> {
     let outcome = api.0.operator.import(&queue, lines, &caller.0).await;
-    let outcome = told(&caller, "import", &queue, outcome, |done| {
+    let outcome = told(&caller.0, "import", &queue, outcome, |done| {
         format!("imported {}", done.imported)
     });
     Reply::ok(outcome.map_err(Problem::of_body)?)
@@ -131,7 +133,7 @@ pub(super) async fn plan(
 ) -> Answer<PlanView> {
     let outcome = api.0.operator.plan(&queue, &request, &caller.0).await;
     let name = format!("plan to {}", request.action.as_str());
-    let outcome = told(&caller, &name, &queue, outcome, |plan| {
+    let outcome = told(&caller.0, &name, &queue, outcome, |plan| {
         format!("would move {} of {}", plan.would_move, plan.matched)
     });
     let plan = outcome.map_err(Problem::of_body)?;
@@ -162,7 +164,7 @@ pub(super) async fn start(
         .operator
         .planned_on(&request.token)
         .unwrap_or_default();
-    let outcome = told(&caller, "start", queue, outcome, |run| {
+    let outcome = told(&caller.0, "start", queue, outcome, |run| {
         format!("run {} to {}", run.run, run.action.as_str())
     });
     let run = outcome.map_err(Problem::of_body)?;
@@ -182,7 +184,7 @@ pub(super) async fn cancel(
     _: Asked<()>,
 ) -> Answer<RunView> {
     let outcome = api.0.operator.cancel(&run, &caller.0).await;
-    Reply::ok(told(&caller, "cancel", &run, outcome, |run| {
+    Reply::ok(told(&caller.0, "cancel", &run, outcome, |run| {
         run.summary.clone()
     })?)
 }
@@ -204,7 +206,7 @@ pub(super) async fn pause(
     Json(request): Json<PauseRequest>,
 ) -> Answer<QueueView> {
     let outcome = api.0.operator.pause(&queue, &request, &caller.0).await;
-    let outcome = told(&caller, "pause", &queue, outcome, |_| "paused".into());
+    let outcome = told(&caller.0, "pause", &queue, outcome, |_| "paused".into());
     Reply::ok(outcome.map_err(Problem::of_body)?)
 }
 
@@ -220,7 +222,7 @@ pub(super) async fn resume(
     _: Asked<()>,
 ) -> Answer<QueueView> {
     let outcome = api.0.operator.resume(&queue, &caller.0).await;
-    Reply::ok(told(&caller, "resume", &queue, outcome, |_| {
+    Reply::ok(told(&caller.0, "resume", &queue, outcome, |_| {
         "resumed".into()
     })?)
 }
@@ -243,7 +245,7 @@ pub(super) async fn set(
     Json(request): Json<SettingRequest>,
 ) -> Answer<SettingView> {
     let outcome = api.0.operator.set(&key, &request, &caller.0).await;
-    let outcome = told(&caller, "set", &key, outcome, |_| "set".into());
+    let outcome = told(&caller.0, "set", &key, outcome, |_| "set".into());
     Reply::ok(outcome.map_err(Problem::of_body)?)
 }
 
@@ -260,5 +262,5 @@ pub(super) async fn unset(
     _: Asked<()>,
 ) -> Answer<SettingView> {
     let outcome = api.0.operator.unset(&key, &caller.0).await;
-    Reply::ok(told(&caller, "unset", &key, outcome, |_| "unset".into())?)
+    Reply::ok(told(&caller.0, "unset", &key, outcome, |_| "unset".into())?)
 }

@@ -72,11 +72,20 @@ pub(super) async fn export(
     Asked(filter): Asked<Filter>,
     Extension(place): Extension<Place>,
 ) -> Result<Response, Problem> {
-    let operator = api.0.operator.clone();
-    let first = page(&operator, &queue, &filter, None).await?;
+    exported(&api.0.operator, &queue, filter, place).await
+}
+
+/// The messages that match, as an answer that goes on for as long as there are any.
+pub(in crate::http) async fn exported(
+    operator: &Operator,
+    queue: &str,
+    filter: Filter,
+    place: Place,
+) -> Result<Response, Problem> {
+    let first = page(operator, queue, &filter, None).await?;
     let export = Export {
-        operator,
-        queue,
+        operator: operator.clone(),
+        queue: queue.to_owned(),
         filter,
         next: Next::Page(first),
         lines: 0,

@@ -57,12 +57,16 @@ impl Places {
 
 /// A place among the requests that are worked on; held until the last copy goes.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(in crate::http) struct Place {
     _held: Arc<Vec<OwnedSemaphorePermit>>,
 }
 
 /// Takes a place, and gives the request its time.
-pub(super) async fn bound(State(api): State<ApiState>, mut asked: Request, go: Next) -> Response {
+pub(in crate::http) async fn bound(
+    State(api): State<ApiState>,
+    mut asked: Request,
+    go: Next,
+) -> Response {
     let role = asked.extensions().get().copied().unwrap_or(Role::Reader);
     let Some(place) = api.0.places.take(role) else {
         let detail = "too many requests are being worked on";

@@ -45,7 +45,7 @@ pub(super) struct Details {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(in crate::http) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self(Box::new(Details {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -59,7 +59,7 @@ impl Problem {
     }
 
     /// A parameter that cannot be used.
-    pub(super) fn bad(name: &'static str, value: &str, expected: &str) -> Self {
+    pub(in crate::http) fn bad(name: &'static str, value: &str, expected: &str) -> Self {
         Error::invalid(name, value, expected).into()
     }
 
@@ -70,13 +70,28 @@ impl Problem {
     }
 
     /// It may go better after so many seconds.
-    pub(super) fn after(mut self, seconds: u64) -> Self {
+    pub(in crate::http) fn after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds);
         self
     }
 
+    /// Its status.
+    pub(in crate::http) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The parameter, member or kind of thing that it is about.
+    pub(in crate::http) fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// What is wrong, for people.
+    pub(in crate::http) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The same of a body: it could be read, and cannot be used.
-    pub(super) fn of_body(mut self) -> Self {
+    pub(in crate::http) fn of_body(mut self) -> Self {
         if self.0.status == StatusCode::BAD_REQUEST {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             self.0.status = status.as_u16();
@@ -116,13 +131,15 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status);
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         // Texts and numbers alone: there is nothing in it that could not be written.
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        let seconds = self.0.retry_after;
+        // For the console, which shows it as a page.
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
-        if let Some(seconds) = self.0.retry_after {
+        if let Some(seconds) = seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {

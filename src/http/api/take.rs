@@ -24,13 +24,15 @@ const IMPORT: usize = 8 << 20;
 const BODY_TIME: Duration = Duration::from_secs(15);
 /// Parameters of an address, at most.
 const PAIRS: usize = 100;
+/// Those of a form, which may name a hundred messages.
+const FORM_PAIRS: usize = 150;
 
 /// The parameters of an address that were not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Pairs(Vec<(String, String)>);
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) struct Pairs(Vec<(String, String)>);
 
 /// What takes its parameters from an address.
-pub(super) trait Taken: Sized {
+pub(in crate::http) trait Taken: Sized {
     /// Takes what it knows.
     fn take(pairs: &mut Pairs) -> Result<Self, Problem>;
 }
@@ -44,28 +46,39 @@ impl Taken for () {
 
 impl Pairs {
     fn read(query: &str) -> Result<Self, Problem> {
+        Self::within(query, PAIRS)
+    }
+
+    /// What a browser's form says: what was not filled in counts as not given.
+    pub(in crate::http) fn of_form(query: &str) -> Result<Self, Problem> {
+        let mut pairs = Self::within(query, FORM_PAIRS)?;
+        pairs.0.retain(|(_, value)| !value.is_empty());
+        Ok(pairs)
+    }
+
+    fn within(query: &str, most: usize) -> Result<Self, Problem> {
         let sound = percent_encoding::percent_decode_str(query).decode_utf8();
         if sound.is_err() {
             let detail = "the parameters are not UTF-8";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
         let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
-        let pairs: Vec<_> = pairs.take(PAIRS + 1).collect();
-        if pairs.len() > PAIRS {
-            let detail = "there are more than 100 parameters";
+        let pairs: Vec<_> = pairs.take(most + 1).collect();
+        if pairs.len() > most {
+            let detail = format!("there are more than {most} parameters");
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
         Ok(Self(pairs))
     }
 
     /// All values of a parameter.
-    pub(super) fn many(&mut self, name: &str) -> Vec<String> {
+    pub(in crate::http) fn many(&mut self, name: &str) -> Vec<String> {
         let mine = self.0.extract_if(.., |(known, _)| known == name);
         mine.map(|(_, value)| value).collect()
     }
 
     /// The value of a parameter that may be given once.
-    pub(super) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+    pub(in crate::http) fn one(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let mut values = self.many(name).into_iter();
         let value = values.next();
         match values.next() {
@@ -75,7 +88,7 @@ impl Pairs {
     }
 
     /// A whole number within bounds.
-    pub(super) fn number(
+    pub(in crate::http) fn number(
         &mut self,
         name: &'static str,
         (least, most): (u64, u64),
@@ -95,7 +108,7 @@ impl Pairs {
     }
 
     /// `true` or `false`, which is also what it is if missing.
-    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Problem> {
+    pub(in crate::http) fn flag(&mut self, name: &'static str) -> Result<bool, Problem> {
         match self.one(name)?.as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -104,7 +117,7 @@ impl Pairs {
     }
 
     /// All of it was taken.
-    fn end(self) -> Result<(), Problem> {
+    pub(in crate::http) fn end(self) -> Result<(), Problem> {
         let Some((name, _)) = self.0.first() else {
             return Ok(());
         };
@@ -118,10 +131,10 @@ impl Pairs {
 /// The parameters of an address, and no others.
 pub(super) struct Asked<T>(pub(super) T);
 
-impl<T: Taken> FromRequestParts<ApiState> for Asked<T> {
+impl<S: Sync, T: Taken> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut pairs = Pairs::read(parts.uri.query().unwrap_or_default())?;
         let taken = T::take(&mut pairs)?;
         pairs.end()?;
@@ -158,7 +171,7 @@ impl FromRequest<ApiState> for Lines {
     }
 }
 
-fn typed(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
+pub(in crate::http) fn typed(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     let refuse = || {
         let detail = format!("the body must be of the type {}", wanted[0]);
         Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
@@ -185,7 +198,7 @@ fn typed(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
 }
 
 /// The whole body, if it is small enough and comes in time.
-async fn whole(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
+pub(in crate::http) async fn whole(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
     // Of one that is too large some more is taken and thrown away: who is still sending when the
     // connection is closed may never see the answer.
     let patience = 2 * most;

@@ -148,7 +148,6 @@ async fn tricks_with_paths_and_heads_lead_nowhere() {
         "/api/v1/queues/alerter;x=1",
         "/API/V1/queues",
         "/metrics",
-        "/",
         "*",
         &long,
         &endless,
