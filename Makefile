@@ -1,14 +1,14 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test servers chaos fuzz mutants check bench pace failover operate overload plots image clean
+.PHONY: help setup build demo test screenshots servers chaos fuzz mutants check bench pace failover operate overload plots image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the other targets need (Debian and its kin)
 	.ci/setup
@@ -16,14 +16,19 @@ setup: ## install what the other targets need (Debian and its kin)
 build: ## the release binary, target/release/mutt-remediation
 	cargo build --release --locked
 
-demo: ## thousands of dead letters, an outage and a recovery, on a throw-away Redis
+demo: ## thousands of dead letters, an outage and a recovery; KEEP=1 goes on and serves the console
 	@.ci/setup demo
 	cargo build --release --locked
-	@cargo run --release --locked --quiet -- demo
+	@cargo run --release --locked --quiet -- demo $(if $(KEEP),--keep)
 
 test: ## all tests, on real Redis servers that they start themselves
 	@.ci/setup test
 	cargo test --locked
+
+screenshots: ## docs/console/*.png, each page of the console as Chromium shows it
+	@.ci/setup test screenshots
+	SCREENSHOTS=write cargo test --locked --test it every_page_can_be_used
+	pngquant --nofs --strip --force --ext .png 128 docs/console/*.png
 
 servers: ## the integration tests on Redis 8, Valkey 8 and Valkey 9, fetched from Debian's archive
 	.ci/servers

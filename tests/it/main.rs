@@ -15,6 +15,7 @@ mod cli;
 mod cluster;
 mod config;
 mod connection;
+mod console;
 mod demo;
 mod docs;
 mod drain;

@@ -1,9 +1,11 @@
-//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves.
+//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves, a browser.
 
 pub(crate) mod alerter;
 pub(crate) mod alertmanager;
+pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
+pub(crate) mod driver;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
@@ -15,6 +17,7 @@ pub(crate) mod webhook;
 
 pub(crate) use alerter::Alerter;
 pub(crate) use alertmanager::Alertmanager;
+pub(crate) use browser::Browser;
 pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
 pub(crate) use proxy::Proxy;
