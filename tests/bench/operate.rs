@@ -53,11 +53,50 @@ async fn bench(messages: usize) -> anyhow::Result<()> {
         "{messages} messages of {} bytes, AOF everysec",
         message(0).len()
     ));
+    fill(&mut line, 10).await?;
+    let ten = page(&redis).await?;
+    let _: () = redis::cmd("DEL").arg(SOURCE).query_async(&mut line).await?;
     fill(&mut line, messages).await?;
+    let all = page(&redis).await?;
+    say("\nthe console's page of a queue, made and sent");
+    row("of ten messages", &ms(ten));
+    row(
+        "of all of them",
+        &format!(
+            "{}, {:.2} times as long",
+            ms(all),
+            all.as_secs_f64() / ten.as_secs_f64()
+        ),
+    );
     looking(&operator, &mut line, messages).await?;
     runs(&operator, &mut line).await?;
     live_view(&operator, &mut line).await?;
     audited(&redis, &mut line, messages).await
+}
+
+/// How long a browser waits for the page of a queue: the middle one of some tries.
+async fn page(redis: &Redis) -> anyhow::Result<Duration> {
+    let variables = [
+        ("REMEDIATION_ENABLED", "false"),
+        ("API_BIND_REMEDIATION", "127.0.0.1"),
+        ("API_PORT_REMEDIATION", "0"),
+    ];
+    let daemon = Daemon::start(redis, &variables);
+    let port = daemon.port("api").await;
+    let (address, client) = (
+        format!("http://127.0.0.1:{port}/console/queues/alerter"),
+        support::daemon::client(),
+    );
+    let mut times = vec![];
+    for _ in 0..21 {
+        let began = Instant::now();
+        let answer = client.get(&address).send().await?.error_for_status()?;
+        let page = answer.text().await?;
+        times.push(began.elapsed());
+        anyhow::ensure!(page.contains("id=\"selected\""), "the page shows messages");
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 async fn looking(
