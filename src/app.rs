@@ -30,7 +30,6 @@ use crate::http::api::{self, Access, ApiConfig, ApiState};
 use crate::http::console::{self, Beside, ConsoleState};
 use crate::http::{self, BindError, HealthState, Limits};
 use crate::metrics::Metrics;
-use crate::notify::send::SetUpError;
 use crate::notify::{self, Notifier, Sight};
 use crate::open_files;
 use crate::operate::Operator;
@@ -57,9 +56,6 @@ pub enum StartError {
     /// A metric's name is taken, which is a mistake in the program.
     #[error("the metrics cannot be set up")]
     Metrics(#[source] prometheus::Error),
-    /// The certificates for the notifications.
-    #[error("the notifications cannot be set up")]
-    Notify(#[source] SetUpError),
     /// A list's name cannot be used in a cluster.
     #[error("the lists cannot be used in a cluster")]
     NoRoom(#[source] NoRoom),
@@ -488,7 +484,8 @@ fn beside(
     }
 }
 
-/// What tells people, if anybody is to be told.
+/// What tells people, if anybody is to be told. What is wrong with the certificates of this machine
+/// is no reason to drain nothing.
 fn told(
     config: &Config,
     drains: &[watch::Receiver<DrainStatus>],
@@ -498,9 +495,20 @@ fn told(
     let Some(notify) = config.notify.clone() else {
         return Ok(None);
     };
+    let notifier = match notify::set_up(notify, &metrics.notify) {
+        Ok(notifier) => notifier,
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(
+                error,
+                "nobody is told of anything: the notifications cannot be set up"
+            );
+            return Ok(None);
+        }
+    };
     Ok(Some(Told {
         thread: Thread::start("notify").map_err(StartError::Thread)?,
-        notifier: notify::set_up(notify, &metrics.notify).map_err(StartError::Notify)?,
+        notifier,
         drains: drains.to_vec(),
         runs,
     }))

@@ -31,6 +31,8 @@ const SCAN: u64 = 20_000;
 const MOST: u64 = 1_000_000;
 /// One answer takes so long at most; what was seen by then is the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of a message that is shown whole, at most.
+const LARGEST: usize = 16 * 1024 * 1024;
 /// Bytes of a message with line breaks and indents, at most, about.
 const PRETTY: usize = 4 * 1024 * 1024;
 /// Bytes of a page of an export, about.
@@ -276,6 +278,12 @@ impl Operator {
     pub async fn seen(&self, queue: &str, digest: &str, at: Option<u64>) -> Result<Detail, Error> {
         let queue = self.named(queue)?;
         let (found, bytes, scanned) = self.find(queue, digest, at).await?;
+        if bytes.len() > LARGEST {
+            return Err(Error::NotHere(format!(
+                "the message has {} bytes, more than the {LARGEST} that are shown: an export has them",
+                bytes.len()
+            )));
+        }
         Ok(self.detail(queue, &found, bytes, scanned))
     }
 

@@ -188,3 +188,18 @@ async fn log_levels_go_by_pythons_names_too() {
         Some(2)
     );
 }
+
+#[tokio::test]
+async fn without_certificates_nobody_is_told_and_the_drain_goes_on() {
+    let redis = Redis::start();
+    let variables = [
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", "/nonexistent"),
+        ("NOTIFY_URLS", "slack+https://127.0.0.1:9/hush"),
+    ];
+    let daemon = Daemon::start(&redis, &variables);
+    daemon.until_logged("nobody is told of anything").await;
+    daemon.until_logged("redis is reached").await;
+    assert_eq!(daemon.get("health", "/ready").await.0, 200);
+    assert!(!daemon.log().contains("hush"), "{}", daemon.log());
+}

@@ -30,6 +30,16 @@ fn action(pairs: &mut Pairs) -> Answer<Action> {
     known.ok_or_else(|| Problem::bad("action", &text, "replay, bury, restore or purge"))
 }
 
+/// The queue's page where this began, with its filter and its place.
+fn back(pairs: &mut Pairs, queue: &str) -> Answer<String> {
+    let plain = queue_address(queue);
+    let begins = format!("{plain}?");
+    let ours = |to: &String| {
+        to.starts_with(&begins) && to.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+    };
+    Ok(pairs.one("back")?.filter(ours).unwrap_or(plain))
+}
+
 /// A plan. It moves nothing, so that its address can be loaded again; it counts anew then.
 pub(super) async fn page(
     State(console): State<ConsoleState>,
@@ -45,6 +55,7 @@ pub(super) async fn page(
         force: pairs.flag("force")?,
         filter: filter::take(&mut pairs)?,
     };
+    let back = back(&mut pairs, &queue)?;
     pairs.end()?;
     let turn = console.scan().await;
     let outcome = console
@@ -66,12 +77,12 @@ pub(super) async fn page(
             a href=(format!("{}?{}", queue_address(&queue), filter::query(&plan.filter))) { (theirs(&queue)) } " / plan"
         }
         h1 { (title) }
-        (shown(&visitor, &plan, &request))
+        (shown(&visitor, &plan, &request, &back))
     };
     Ok(layout::page(&visitor, Place::Queues, &title, None, &body))
 }
 
-fn shown(visitor: &Visitor, plan: &PlanView, request: &PlanRequest) -> Markup {
+fn shown(visitor: &Visitor, plan: &PlanView, request: &PlanRequest, back: &str) -> Markup {
     let (name, what) = told_of(plan.action);
     let words = filter::words(&plan.filter);
     let irrevocable = plan.action == Action::Purge;
@@ -109,14 +120,14 @@ fn shown(visitor: &Visitor, plan: &PlanView, request: &PlanRequest) -> Markup {
                 tr { th scope="row" { (theirs(&why.replace('_', " "))) } td .r { (count(*number)) } }
             } } }
             @if !request.force && plan.action != Action::Purge {
-                p { a href=(again(plan, request, true)) { "Plan with these as well" }
+                p { a href=(again(plan, request, back)) { "Plan with these as well" }
                     span .faint { " – the alerter may discard them, or they may belong to another source." } }
             }
         }
         @if plan.would_move == 0 {
             div .empty {
                 p { strong { "There is nothing to move." } }
-                p { a href=(queue_address(&plan.queue)) { "Back to the queue" } }
+                p { a href=(back) { "Back to the queue" } }
             }
         } @else {
             form method="post" action="/console/runs" .go {
@@ -142,7 +153,7 @@ fn shown(visitor: &Visitor, plan: &PlanView, request: &PlanRequest) -> Markup {
                     button type="submit" .primary[!irrevocable] .danger[irrevocable] {
                         (name) " " (count(plan.would_move)) " message" @if plan.would_move != 1 { "s" }
                     }
-                    a .button href=(queue_address(&plan.queue)) { "Do nothing" }
+                    a .button href=(back) { "Do nothing" }
                 }
             }
             h2 { "The oldest of them" }
@@ -154,14 +165,16 @@ fn shown(visitor: &Visitor, plan: &PlanView, request: &PlanRequest) -> Markup {
     }
 }
 
-fn again(plan: &PlanView, request: &PlanRequest, force: bool) -> String {
+/// The same plan with those that would stay.
+fn again(plan: &PlanView, request: &PlanRequest, back: &str) -> String {
     let limit = request
         .limit
         .map_or_else(String::new, |limit| format!("&limit={limit}"));
     format!(
-        "{}/plan?action={}{limit}&force={force}&{}",
+        "{}/plan?action={}{limit}&force=true&back={}&{}",
         queue_address(&plan.queue),
         plan.action.as_str(),
+        encoded(back),
         filter::query(&plan.filter),
     )
 }
@@ -215,6 +228,7 @@ pub(super) async fn review(
     let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let action = action(&mut pairs)?;
     let named = ticked(&mut pairs)?;
+    let back = back(&mut pairs, &queue)?;
     pairs.end()?;
     let found = console.operator().seen_all(&queue, &named).await?;
     let is_there = |one: &&Named| {
@@ -232,7 +246,7 @@ pub(super) async fn review(
         @if named.is_empty() {
             div .empty {
                 p { strong { "No message is ticked." } }
-                p { a href=(queue_address(&queue)) { "Back to the queue" } ": tick some, or plan with a filter." }
+                p { a href=(back) { "Back to the queue" } ": tick some, or plan with a filter." }
             }
         } @else {
             p { (name) ": " (what) ". Nothing has moved yet." }
@@ -240,7 +254,7 @@ pub(super) async fn review(
                 p .notice { (count(gone.len() as u64)) " of the ticked messages are no longer there: "
                     @for one in &gone { code { (theirs(&one.digest.chars().take(8).collect::<String>())) } " " } }
             }
-            @if !found.is_empty() { (reviewed(&visitor, &queue, action, &found, &there)) }
+            @if !found.is_empty() { (reviewed(&visitor, &queue, action, (&found, &there), &back)) }
         }
     };
     Ok(layout::page(&visitor, Place::Queues, &title, None, &body))
@@ -250,8 +264,8 @@ fn reviewed(
     visitor: &Visitor,
     queue: &str,
     action: Action,
-    found: &[Detail],
-    ticked: &[&Named],
+    (found, ticked): (&[Detail], &[&Named]),
+    back: &str,
 ) -> Markup {
     let now = jiff::Timestamp::now().as_second();
     let doubtful = found
@@ -263,6 +277,7 @@ fn reviewed(
         form method="post" action=(format!("{}/acts", queue_address(queue))) {
             (token(visitor))
             input type="hidden" name="action" value=(action.as_str());
+            input type="hidden" name="back" value=(back);
             @for one in ticked {
                 input type="hidden" name="m" value=(name_of(one, found));
             }
@@ -297,7 +312,7 @@ fn reviewed(
                     button type="submit" .primary[!irrevocable] .danger[irrevocable] {
                         (told_of(action).0) " " (count(ticked.len() as u64)) " message" @if ticked.len() != 1 { "s" }
                     }
-                    a .button href=(queue_address(queue)) { "Do nothing" }
+                    a .button href=(back) { "Do nothing" }
                 }
             }
         }
@@ -328,17 +343,14 @@ pub(super) async fn act(
         force: form.flag("force")?,
     };
     sure(&mut form, request.action)?;
+    let back = back(&mut form, &queue)?;
     form.end()?;
     let outcome = console.operator().act(&queue, &request, &visitor.who).await;
     let name = request.action.as_str();
     let done = told(&visitor.who, name, &queue, outcome, |done| {
         done.summary.clone()
     })?;
-    Ok(door::to(
-        &visitor,
-        &queue_address(&queue),
-        &said(request.action, &done),
-    ))
+    Ok(door::to(&visitor, &back, &said(request.action, &done)))
 }
 
 /// What cannot be undone is done only to who has said that he knows.

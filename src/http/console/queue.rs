@@ -213,6 +213,7 @@ fn pause_form(visitor: &Visitor, view: &QueueView) -> Markup {
 fn list(visitor: &Visitor, view: &QueueView, wanted: &Wanted, page: &Page, now: i64) -> Markup {
     let queue = view.queue.as_str();
     let address = queue_address(queue);
+    let here = wanted.address(queue, wanted.cursor.as_deref());
     let known = actions(&view.role);
     let all = wanted.filter.is_empty();
     let which = if all {
@@ -225,6 +226,7 @@ fn list(visitor: &Visitor, view: &QueueView, wanted: &Wanted, page: &Page, now: 
         @else if visitor.acts() {
             form #plan .acts method="get" action=(format!("{address}/plan")) aria-label="Plan" {
                 (filter::hidden(&wanted.filter))
+                input type="hidden" name="back" value=(here);
                 label for="plan-limit" { "With " strong { (which) } " of this queue, at most" }
                 input #plan-limit name="limit" .count inputmode="numeric" size="6" placeholder="all";
                 @for one in known {
@@ -245,6 +247,7 @@ fn list(visitor: &Visitor, view: &QueueView, wanted: &Wanted, page: &Page, now: 
             (nothing(wanted, page, queue))
         } @else {
             form #selected method="get" action=(format!("{address}/review")) {
+                input type="hidden" name="back" value=(here);
                 div .scroll { table #messages .messages.stacks {
                     caption .sr { "Messages" }
                     thead { tr {
@@ -421,6 +424,14 @@ pub(super) async fn export(
     Ok(response)
 }
 
+/// A time that is out of bounds, as it was written.
+pub(super) fn of_time(problem: Problem, text: Option<&str>, expected: &str) -> Problem {
+    match (problem.name(), text) {
+        (Some("seconds"), Some(text)) => Problem::bad("time", text, expected),
+        _ => problem,
+    }
+}
+
 /// Pauses the drain.
 pub(super) async fn pause(
     State(console): State<ConsoleState>,
@@ -442,7 +453,8 @@ pub(super) async fn pause(
         .operator()
         .pause(&queue, &request, &visitor.who)
         .await;
-    told(&visitor.who, "pause", &queue, outcome, |_| "paused".into())?;
+    let outcome = told(&visitor.who, "pause", &queue, outcome, |_| "paused".into());
+    outcome.map_err(|problem| of_time(problem, time.as_deref(), "a time of 30d at most"))?;
     Ok(door::to(
         &visitor,
         &queue_address(&queue),

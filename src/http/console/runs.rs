@@ -9,6 +9,7 @@ use super::filter;
 use super::layout::{self, Place};
 use super::live::Parts;
 use super::plan::{live_address, run_address, sure};
+use super::queue::of_time;
 use super::view::{
     action as told_of, ago, count, progress, queue_address, run_state, theirs, time, token,
 };
@@ -184,7 +185,8 @@ pub(super) async fn start(
     let queue = queue.unwrap_or_default();
     let run = told(&visitor.who, "start", queue, outcome, |run| {
         format!("run {} to {}", run.run, run.action.as_str())
-    })?;
+    });
+    let run = run.map_err(|problem| of_time(problem, time.as_deref(), "a time of 24h at most"))?;
     Ok(door::to(
         &visitor,
         &run_address(&run.run),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use axum::body::Body;
 use axum::http::Request;
+use mutt_remediation::audit::digest;
 use mutt_remediation::config::Config;
 use mutt_remediation::http::api::{ApiState, routes};
 use mutt_remediation::operate::Operator;
@@ -117,6 +118,22 @@ async fn the_document_names_every_page_with_what_it_answers_and_the_metrics_coun
         .count();
     // Those of the document, what is no page, and the console's two.
     assert_eq!(series, 25 * 3);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_to_show_is_named_and_left_to_an_export() {
+    let (redis, daemon) = with_letters(0).await;
+    let large = format!("{{\"message\":\"{}\"}}", "x".repeat(17 << 20));
+    redis.push(SOURCE, &[&large]).await;
+    let asker = Asker::of(&daemon).await;
+    let (_, page) = asker.get("/queues/alerter/messages").await;
+    assert_eq!(page["messages"][0]["bytes"], large.len());
+    let address = format!("/queues/alerter/messages/{}", digest(large.as_bytes()));
+    let (status, problem) = asker.get(&address).await;
+    assert_eq!(status, 409, "{problem}");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("export") && detail.len() < 200, "{detail}");
+    assert_eq!(redis.len(SOURCE).await, 1);
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ async fn a_run_is_watched_without_loading_the_page_again_and_is_cancelled() {
 #[tokio::test]
 async fn ticked_messages_are_reviewed_and_then_moved() {
     let scene = Scene::with(&letters(4)).await;
-    let browser = scene.browser(KEY, QUEUE).await;
+    let filtered = format!("{QUEUE}?text=m&limit=25");
+    let browser = scene.browser(KEY, &filtered).await;
     browser.click("#messages tbody tr:nth-child(1) input").await;
     browser.click("#messages tbody tr:nth-child(3) input").await;
     browser.until_text("#ticked", "2").await;
@@ -89,6 +90,11 @@ async fn ticked_messages_are_reviewed_and_then_moved() {
     assert_eq!(scene.redis.len(SOURCE).await, 4, "a review moves nothing");
     browser.press("Bury 2 messages").await;
     browser.until_text(".flash", "Bury").await;
+    let address = browser.url().await;
+    assert!(
+        address.ends_with(&filtered),
+        "one is where one was: {address}"
+    );
     let dead = scene.redis.texts(DEAD).await;
     let buried = |number: &str| dead.iter().any(|body| body.contains(number));
     assert!(
@@ -122,6 +128,12 @@ async fn a_source_is_paused_with_a_reason_and_resumed() {
     browser.press("Pause").await;
     browser.until_text("h1", "cannot be used").await;
     assert!(browser.text("main").await.contains("such as 10m"));
+    browser.back().await;
+    browser.press("Pause the drain").await;
+    browser.fill("#p-reason", "change window").await;
+    browser.fill("#p-time", "31d").await;
+    browser.press("Pause").await;
+    browser.until_text("main", "a time of 30d at most").await;
     browser.back().await;
     browser.press("Pause the drain").await;
     browser.fill("#p-reason", "change window").await;
