@@ -389,7 +389,7 @@ pub const GROUPS: &[Group] = &[
             var(
                 "NOTIFY_CALM_SECONDS",
                 "60",
-                "seconds that something must be over before its end is told; what is over for less has not ended",
+                "seconds that what was told must be over before its end is told; what is over for less has not ended",
             ),
             var(
                 "NOTIFY_GROUP_SECONDS",

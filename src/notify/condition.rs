@@ -1,6 +1,9 @@
 //! A condition that has to last before it is told, and to be over for a while before its end is.
 //! Pure.
 //!
+//! Before it is told each look that finds it over begins it anew, so that what comes and goes is not
+//! told as what lasts; once told it is over only after a calm time, so that its end is not either.
+//!
 //! Times are of the monotonic clock, so that a clock that is set neither begins nor ends anything.
 
 use std::time::{Duration, Instant};
@@ -10,8 +13,31 @@ use std::time::{Duration, Instant};
 pub struct Patience {
     /// For so long it must last before it is told.
     pub lasts: Duration,
-    /// For so long it must be over; what is over for less has not ended.
+    /// For so long what was told must be over; what is over for less has not ended.
     pub calm: Duration,
+}
+
+/// What one look finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Nobody knows, and nothing changes.
+    Unknown,
+    /// It holds.
+    Holds,
+    /// It does not hold now, but the same may go on: over only after the calm time, told or not.
+    Pauses,
+    /// It is over.
+    Over,
+}
+
+impl From<Option<bool>> for Look {
+    fn from(holds: Option<bool>) -> Self {
+        match holds {
+            None => Self::Unknown,
+            Some(true) => Self::Holds,
+            Some(false) => Self::Over,
+        }
+    }
 }
 
 /// What is to be told.
@@ -49,31 +75,51 @@ impl Condition {
         self.0.is_some_and(|known| known.told)
     }
 
-    /// Takes note of whether it holds now; `None` where nobody knows, and then nothing changes.
+    /// Whether it was told, and held when it was last known.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let known = self.0.filter(|known| known.told);
+        known.is_some_and(|known| known.over_since.is_none())
+    }
+
+    /// Takes note of what is found now.
     pub fn look(
         &mut self,
-        holds: Option<bool>,
+        found: impl Into<Look>,
         patience: Patience,
         now: Instant,
     ) -> Option<Change> {
-        if holds? {
-            let known = self.0.get_or_insert(Known {
-                began: now,
-                over_since: None,
-                told: false,
-            });
-            known.over_since = None;
-            let lasted = now - known.began;
-            if known.told || lasted < patience.lasts {
-                return None;
+        match found.into() {
+            Look::Unknown => None,
+            Look::Holds => self.goes_on(patience.lasts, now),
+            Look::Over if !self.is_told() => {
+                self.0 = None;
+                None
             }
-            known.told = true;
-            return Some(Change::Fires { lasted });
+            Look::Pauses | Look::Over => self.rests(patience.calm, now),
         }
+    }
+
+    fn goes_on(&mut self, lasts: Duration, now: Instant) -> Option<Change> {
+        let known = self.0.get_or_insert(Known {
+            began: now,
+            over_since: None,
+            told: false,
+        });
+        known.over_since = None;
+        let lasted = now - known.began;
+        if known.told || lasted < lasts {
+            return None;
+        }
+        known.told = true;
+        Some(Change::Fires { lasted })
+    }
+
+    fn rests(&mut self, calm: Duration, now: Instant) -> Option<Change> {
         let known = self.0.as_mut()?;
         let over_since = *known.over_since.get_or_insert(now);
         let ago = now - over_since;
-        if ago < patience.calm {
+        if ago < calm {
             return None;
         }
         let ended = Change::Ends {
@@ -102,7 +148,7 @@ mod tests {
     };
 
     /// Looks once a second.
-    fn changes(looks: &[Option<bool>]) -> Vec<(u64, Change)> {
+    fn changes(looks: &[Look]) -> Vec<(u64, Change)> {
         let start = moment();
         let mut condition = Condition::default();
         let mut found = vec![];
@@ -114,15 +160,17 @@ mod tests {
         found
     }
 
-    fn series(parts: &[(Option<bool>, usize)]) -> Vec<Option<bool>> {
+    fn series(parts: &[(Look, usize)]) -> Vec<Look> {
         parts
             .iter()
-            .flat_map(|(holds, count)| vec![*holds; *count])
+            .flat_map(|(found, count)| vec![*found; *count])
             .collect()
     }
 
-    const YES: Option<bool> = Some(true);
-    const NO: Option<bool> = Some(false);
+    const YES: Look = Look::Holds;
+    const NO: Look = Look::Over;
+    const PAUSE: Look = Look::Pauses;
+    const UNKNOWN: Look = Look::Unknown;
 
     #[test]
     fn what_lasts_is_told_once_and_so_is_its_end() {
@@ -149,31 +197,77 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_not_told_and_a_short_interruption_is_none() {
+    fn what_is_short_is_not_told_nor_what_comes_and_goes() {
         assert!(changes(&series(&[(YES, 29), (NO, 60)])).is_empty());
         let flapping: Vec<_> = (0..20).flat_map(|_| [(YES, 3), (NO, 3)]).collect();
-        let found = changes(&series(&flapping));
+        assert!(changes(&series(&flapping)).is_empty());
+        let one_gap = changes(&series(&[(YES, 29), (NO, 1), (YES, 40)]));
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            one_gap,
+            [(
+                60,
+                Change::Fires {
+                    lasted: seconds(30)
+                }
+            )]
+        );
+    }
+
+    #[test]
+    fn what_was_told_does_not_end_by_a_short_interruption() {
+        let flapping: Vec<_> = (0..20).flat_map(|_| [(YES, 3), (NO, 9)]).collect();
+        let found = changes(&series(&[&[(YES, 31)], &flapping[..]].concat()));
         assert_eq!(found.len(), 1, "it is told once: {found:?}");
         assert!(matches!(found[0].1, Change::Fires { .. }));
     }
 
     #[test]
+    fn a_pause_interrupts_nothing_unless_it_is_as_long_as_the_calm_time() {
+        let trials: Vec<_> = (0..10).flat_map(|_| [(YES, 3), (PAUSE, 9)]).collect();
+        let found = changes(&series(&trials));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let long: Vec<_> = (0..10).flat_map(|_| [(YES, 20), (PAUSE, 11)]).collect();
+        assert!(changes(&series(&long)).is_empty());
+        let ended = changes(&series(&[(YES, 31), (PAUSE, 11)]));
+        assert!(matches!(ended[1].1, Change::Ends { .. }), "{ended:?}");
+    }
+
+    #[test]
     fn what_nobody_knows_changes_nothing() {
-        assert!(changes(&series(&[(None, 100)])).is_empty());
-        let found = changes(&series(&[(YES, 31), (None, 100), (NO, 11)]));
+        assert!(changes(&series(&[(UNKNOWN, 100)])).is_empty());
+        let found = changes(&series(&[(YES, 31), (UNKNOWN, 100), (NO, 11)]));
         assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn it_holds_while_it_is_told_and_not_in_its_calm_time() {
+        let (start, second) = (moment(), Duration::from_secs(1));
+        let mut condition = Condition::default();
+        condition.look(YES, PATIENCE, start);
+        assert!(!condition.holds(), "it is not told yet");
+        condition.look(YES, PATIENCE, start + 30 * second);
+        assert!(condition.holds());
+        condition.look(NO, PATIENCE, start + 31 * second);
+        assert!(condition.is_told() && !condition.holds());
     }
 
     proptest! {
         #[test]
         fn beginnings_and_ends_take_turns(looks in prop::collection::vec(
-            prop_oneof![Just(None), Just(YES), Just(YES), Just(NO)], 0..400
+            prop_oneof![
+                1 => Just(UNKNOWN), 6 => Just(PAUSE), 60 => Just(YES), 2 => Just(NO)
+            ], 0..400
         )) {
             let mut firing = false;
-            for (_, change) in changes(&looks) {
+            for (at, change) in changes(&looks) {
                 match change {
                     Change::Fires { lasted } => {
                         prop_assert!(!firing && lasted >= PATIENCE.lasts);
+                        let began = usize::try_from(at - lasted.as_secs()).expect("an index");
+                        let at = usize::try_from(at).expect("an index");
+                        let whole = !looks[began..=at].contains(&NO);
+                        prop_assert!(whole, "it was never over meanwhile");
                     }
                     Change::Ends { ago, .. } => {
                         prop_assert!(firing && ago >= PATIENCE.calm);

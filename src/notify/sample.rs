@@ -31,8 +31,13 @@ fn sample(event: Event, state: State, now: i64) -> Note {
         Event::DeadListAge => ("", "7 d"),
         _ => ("", "30"),
     };
+    let meaning = match state {
+        State::Resolved => "messages may be replayed again",
+        State::Firing | State::Happened => "Moogsoft does not take events",
+    };
     let facts = [
         ("reason", reason),
+        ("meaning", meaning),
         ("advice", "nothing, this is a test"),
         ("parked", "31"),
         ("limit", limit),
@@ -69,7 +74,7 @@ fn told(event: Event) -> &'static [&'static str] {
     match event {
         Event::RedisLost => &["reason", "advice"],
         Event::Systemic => &[],
-        Event::GateShut => &["reason"],
+        Event::GateShut => &["reason", "meaning"],
         Event::PoisonRate => &["parked", "limit", "total"],
         Event::DeadListSize | Event::DeadListAge => &["list", "depth", "age", "limit"],
         Event::DrainFinished => &["replayed", "dead", "left"],

@@ -3,22 +3,22 @@
 //! It remembers what it has told, and nothing else: after a restart a condition that still holds is
 //! told again, once it has lasted long enough in the eyes of the new process.
 
+mod gate;
+mod outage;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::condition::{Change, Condition, Patience};
+use super::condition::{Change, Condition, Look, Patience};
 use super::event::{Event, Note, State};
 use crate::drain::status::DrainStatus;
 use crate::operate::wire::RunView;
 use crate::retain::DeadList;
 use crate::survey::Reach;
+use outage::Outage;
 
 /// Messages parked are counted over this time.
 const RATE: Duration = Duration::from_secs(60);
-
-/// Reasons that a shut gate is not told for, nor taken for an open one: the first is an operator's
-/// wish, and the second has an event of its own.
-const NOT_TOLD: [&str; 2] = ["disabled", "systemic"];
 
 /// From when on something is told; 0 is never.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +74,17 @@ struct OfList {
     age: Condition,
 }
 
-/// An outage that was told, and what has become of the queue since.
-#[derive(Clone, Copy, Debug)]
-struct Outage {
-    /// In Unix seconds.
-    since: i64,
-    /// The most messages that lay there.
-    highest: u64,
-    replayed: u64,
-    dead: u64,
+impl OfDrain {
+    /// An outage begins, or goes on while something else is told: of another one, which ended and
+    /// was not worked off, nothing is left to tell.
+    fn begins(&mut self, drain: &DrainStatus, since: i64, lost: bool) {
+        let told = [lost, self.gate.is_told(), self.systemic.is_told()];
+        let alone = told.into_iter().filter(|told| *told).count() <= 1;
+        match &mut self.outage {
+            Some(outage) if !alone => outage.reaches_back_to(since),
+            outage => *outage = Some(Outage::new(drain, since)),
+        }
+    }
 }
 
 /// How many messages had been parked, over the last minute.
@@ -119,10 +121,12 @@ impl Watcher {
     /// What is to be told now, in Unix seconds `second`.
     pub fn look(&mut self, seen: &Seen, now: Instant, second: i64) -> Vec<Note> {
         let mut notes: Vec<Note> = self.redis(&seen.redis, now, second).into_iter().collect();
-        let outage = notes.iter().any(|note| note.state == State::Firing);
+        let firing = notes.iter().find(|note| note.state == State::Firing);
+        let lost_since = firing.map(|note| note.since);
         for drain in &seen.drains {
-            if outage {
-                self.begins(drain, second);
+            if let Some(since) = lost_since {
+                let known = self.drains.entry(drain.source.clone()).or_default();
+                known.begins(drain, since, true);
             }
             self.drain(drain, now, second, &mut notes);
         }
@@ -173,35 +177,26 @@ impl Watcher {
         Some(note(Event::RedisLost, "", change, second, facts))
     }
 
-    /// An outage begins for a drain, unless it has already.
-    fn begins(&mut self, drain: &DrainStatus, since: i64) {
-        let known = self.drains.entry(drain.source.clone()).or_default();
-        known.outage.get_or_insert(Outage {
-            since,
-            highest: 0,
-            replayed: drain.replayed,
-            dead: drain.dead,
-        });
-    }
-
     fn drain(&mut self, drain: &DrainStatus, now: Instant, second: i64, notes: &mut Vec<Note>) {
         let at_once = self.patience(Duration::ZERO);
         let shut_for = self.patience(self.rules.gate_shut);
         let limit = self.rules.poison_per_minute;
         let source = &drain.source;
+        let lost = self.redis.is_told();
         let known = self.drains.entry(source.clone()).or_default();
         let looked = !drain.gate.is_empty();
 
-        let shut = match drain.gate.as_str() {
-            "" => None,
-            _ if shut_for.lasts.is_zero() => None,
-            // It does not replay, and yet nobody is to be told.
-            "shut" if NOT_TOLD.contains(&drain.why.as_str()) => None,
-            gate => Some(gate == "shut"),
+        let shut = if shut_for.lasts.is_zero() {
+            Look::Unknown
+        } else {
+            gate::found(drain, known.gate.is_told())
         };
         let gate = known.gate.look(shut, shut_for, now);
-        let reason = [("reason", drain.why.clone())];
-        let gate = gate.map(|change| note(Event::GateShut, source, change, second, reason));
+        let facts = [
+            ("reason", drain.why.clone()),
+            ("meaning", gate::meaning(drain).to_owned()),
+        ];
+        let gate = gate.map(|change| note(Event::GateShut, source, change, second, facts));
 
         let latched = looked.then_some(drain.systemic);
         let systemic = known.systemic.look(latched, at_once, now);
@@ -209,12 +204,11 @@ impl Watcher {
 
         for told in gate.into_iter().chain(systemic) {
             if told.state == State::Firing {
-                self.begins(drain, told.since);
+                known.begins(drain, told.since, lost);
             }
             notes.push(told);
         }
 
-        let known = self.drains.entry(source.clone()).or_default();
         let parked = known.parked.look(drain.dead, now);
         let many = (limit > 0).then_some(parked > limit);
         let change = known.poison.look(many, at_once, now);
@@ -228,37 +222,19 @@ impl Watcher {
         notes.extend(self.finished(drain, second));
     }
 
-    /// Whether what an outage had left is worked off: nothing is wrong any more, something was
-    /// moved, and a hundredth is left at most.
+    /// Whether what an outage had left is worked off: nothing is wrong any more, and a pass after it
+    /// left next to nothing.
     fn finished(&mut self, drain: &DrainStatus, second: i64) -> Option<Note> {
-        let lost = self.redis.is_told();
         let known = self.drains.get_mut(&drain.source)?;
         let outage = known.outage.as_mut()?;
-        let newest = drain.passes.first()?;
-        let depth = newest.depth?;
-        outage.highest = outage.highest.max(depth);
-        let wrong = lost || known.gate.is_told() || known.systemic.is_told();
-        let through = matches!(newest.outcome.as_str(), "drained" | "empty");
-        if wrong || drain.gate == "shut" || !through || depth > outage.highest / 100 {
+        let all = [&self.redis, &known.gate, &known.systemic];
+        let holds = drain.gate == "shut" || all.iter().any(|condition| condition.holds());
+        let through = outage.look(drain, holds);
+        let told = all.iter().any(|condition| condition.is_told());
+        if told || !through {
             return None;
         }
-        let outage = known.outage.take()?;
-        let replayed = drain.replayed.saturating_sub(outage.replayed);
-        let dead = drain.dead.saturating_sub(outage.dead);
-        let facts = [
-            ("replayed", replayed.to_string()),
-            ("dead", dead.to_string()),
-            ("left", depth.to_string()),
-        ];
-        let note = Note {
-            event: Event::DrainFinished,
-            state: State::Happened,
-            subject: drain.source.clone(),
-            since: outage.since,
-            at: second,
-            facts: facts.into(),
-        };
-        (replayed + dead > 0).then_some(note)
+        known.outage.take()?.finished(drain, second)
     }
 
     fn list(&mut self, list: &DeadList, now: Instant, second: i64, notes: &mut Vec<Note>) {

@@ -44,7 +44,7 @@ fn shut(why: &str) -> DrainStatus {
 
 fn after(mut drain: DrainStatus, outcome: &str, depth: Option<u64>) -> DrainStatus {
     let pass = PassView {
-        at: 0,
+        at: NOW,
         outcome: outcome.into(),
         replayed: 0,
         dead: 0,
@@ -156,8 +156,91 @@ fn what_is_switched_off_is_not_told_of_as_shut() {
     scene.see(&[shut("systemic")], &[], 2_000);
     assert!(scene.told.is_empty(), "{:?}", scene.told);
     // Nor is it told as open again.
-    scene.see(&[shut("moogsoft")], &[], 1_000);
-    scene.see(&[shut("disabled")], &[], 1_000);
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+}
+
+#[test]
+fn a_gate_that_was_told_ends_when_the_source_is_switched_off_or_parking_stops() {
+    for (why, meaning) in [
+        ("disabled", "remediation is switched off"),
+        ("systemic", "parking has stopped"),
+    ] {
+        let mut scene = Scene::new(rules());
+        scene.see(&[shut("moogsoft")], &[], 1_000);
+        scene.see(&[shut(why)], &[], 60);
+        assert_eq!(scene.names(), [("gate_shut", "firing")], "not before calm");
+        scene.see(&[shut(why)], &[], 2_000);
+        assert_eq!(
+            scene.names(),
+            [("gate_shut", "firing"), ("gate_shut", "resolved")]
+        );
+        let note = &scene.told[1].1;
+        assert_eq!((note.since, note.at), (NOW, NOW + 1_000));
+        assert_eq!(note.facts["meaning"], meaning);
+        // It is switched on again, and what lay there is worked off.
+        let open = DrainStatus {
+            replayed: 3,
+            ..after(drain(), "drained", Some(0))
+        };
+        scene.see(&[open], &[], 10);
+        assert_eq!(scene.names()[2..], [("drain_finished", "happened")]);
+    }
+}
+
+#[test]
+fn a_run_of_an_operator_is_not_told_and_neither_ends_nor_begins_a_gate_that_is_shut() {
+    let mut scene = Scene::new(rules());
+    scene.see(&[shut("run")], &[], 5_000);
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+    // Its time does not count for another reason.
+    scene.see(&[shut("circuit_breaker")], &[], 900);
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+    scene.see(&[shut("circuit_breaker")], &[], 10);
+    scene.see(&[shut("run")], &[], 5_000);
+    assert_eq!(scene.names(), [("gate_shut", "firing")]);
+}
+
+#[test]
+fn a_pause_that_may_be_forgotten_is_told_and_as_what_it_is() {
+    let mut scene = Scene::new(rules());
+    scene.see(&[shut("paused")], &[], 901);
+    assert_eq!(scene.names(), [("gate_shut", "firing")]);
+    let facts = &scene.told[0].1.facts;
+    assert_eq!(facts["reason"], "paused");
+    assert!(facts["meaning"].starts_with("an operator has paused it"));
+}
+
+#[test]
+fn what_comes_and_goes_is_not_told_as_what_lasts() {
+    let mut scene = Scene::new(Rules {
+        gate_shut: Duration::from_secs(30),
+        ..rules()
+    });
+    for _ in 0..20 {
+        scene.redis = lost();
+        scene.see(&[shut("backpressure")], &[], 2);
+        scene.redis = Reach::Up;
+        scene.see(&[drain()], &[], 8);
+    }
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+}
+
+#[test]
+fn a_gate_that_shuts_after_each_trial_is_told_and_one_that_is_mostly_on_trial_is_not() {
+    let trial = DrainStatus {
+        gate: "probation".into(),
+        ..drain()
+    };
+    let mut scene = Scene::new(rules());
+    for _ in 0..20 {
+        scene.see(std::slice::from_ref(&trial), &[], 600);
+        scene.see(&[shut("bounces")], &[], 2);
+    }
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+    for _ in 0..20 {
+        scene.see(std::slice::from_ref(&trial), &[], 10);
+        scene.see(&[shut("bounces")], &[], 50);
+    }
     assert_eq!(scene.names(), [("gate_shut", "firing")]);
 }
 
@@ -297,6 +380,105 @@ fn an_outage_that_left_nothing_is_not_told_as_worked_off() {
 }
 
 #[test]
+fn a_pass_from_before_an_outage_says_nothing_of_what_it_left() {
+    let mut scene = Scene::new(rules());
+    let before = after(drain(), "empty", Some(0));
+    scene.see(std::slice::from_ref(&before), &[], 20);
+    scene.redis = lost();
+    scene.see(std::slice::from_ref(&before), &[], 100);
+    scene.redis = Reach::Up;
+    // A clock that was set meanwhile makes no difference.
+    scene.see(std::slice::from_ref(&before), &[], 180);
+    let mut drained = DrainStatus {
+        replayed: 5_000,
+        ..after(before, "drained", Some(0))
+    };
+    drained.passes[0].at = NOW - 3_600;
+    scene.see(&[drained], &[], 5);
+    let lost = [("redis_lost", "firing"), ("redis_lost", "resolved")];
+    let finished = [("drain_finished", "happened")];
+    assert_eq!(scene.names(), [&lost[..], &finished[..]].concat());
+    let note = &scene.told[2].1;
+    assert_eq!(note.facts["replayed"], "5000");
+    assert_eq!(note.since, NOW + 20, "since Redis is lost, not since told");
+}
+
+#[test]
+fn a_pass_within_the_calm_time_counts_once_that_is_over() {
+    let mut scene = Scene::new(rules());
+    scene.see(
+        &[after(shut("moogsoft"), "unhealthy", Some(50))],
+        &[],
+        1_000,
+    );
+    let drained = DrainStatus {
+        replayed: 50,
+        ..after(drain(), "drained", Some(0))
+    };
+    scene.see(&[drained], &[], 61);
+    assert_eq!(
+        scene.names()[1..],
+        [("gate_shut", "resolved"), ("drain_finished", "happened")]
+    );
+}
+
+#[test]
+fn a_few_messages_that_are_left_do_not_keep_an_outage_alive() {
+    let mut scene = Scene::new(rules());
+    scene.see(
+        &[after(shut("moogsoft"), "unhealthy", Some(40))],
+        &[],
+        1_000,
+    );
+    let left = |replayed, depth| DrainStatus {
+        replayed,
+        ..after(drain(), "drained", Some(depth))
+    };
+    // A quarter of it is not next to nothing.
+    scene.see(&[left(30, 10)], &[], 500);
+    assert_eq!(scene.names().len(), 2, "{:?}", scene.names());
+    scene.see(&[left(36, 4)], &[], 100);
+    assert_eq!(
+        scene.names()[2..],
+        [("drain_finished", "happened")],
+        "{:?}",
+        scene.names()
+    );
+}
+
+#[test]
+fn an_outage_takes_the_place_of_an_older_one_unless_it_is_part_of_it() {
+    let mut scene = Scene::new(rules());
+    scene.see(
+        &[after(shut("moogsoft"), "unhealthy", Some(5_000))],
+        &[],
+        1_000,
+    );
+    let stuck = DrainStatus {
+        replayed: 1_000,
+        ..after(drain(), "drained", Some(4_000))
+    };
+    scene.see(&[stuck], &[], 10_000);
+    scene.redis = lost();
+    let again = DrainStatus {
+        replayed: 1_000,
+        ..after(shut("moogsoft"), "unhealthy", Some(4_000))
+    };
+    // The gate is told later, of the same outage.
+    scene.see(&[again], &[], 1_000);
+    scene.redis = Reach::Up;
+    let done = DrainStatus {
+        replayed: 5_000,
+        ..after(drain(), "drained", Some(0))
+    };
+    scene.see(&[done], &[], 100);
+    let (_, note) = scene.told.last().expect("it is told");
+    assert_eq!(note.event, Event::DrainFinished);
+    assert_eq!(note.since, NOW + 11_000);
+    assert_eq!(note.facts["replayed"], "4000");
+}
+
+#[test]
 fn times_are_spelt_in_two_units() {
     for (seconds, text) in [
         (0, "0 s"),
@@ -316,7 +498,7 @@ proptest! {
     #[test]
     fn beginnings_and_ends_take_turns_whatever_the_clock_says(
         looks in prop::collection::vec(
-            (0usize..6, 0u64..50, any::<bool>(), 0u64..3_000, -10_000_000i64..10_000_000), 0..300
+            (0usize..9, 0u64..50, any::<bool>(), 0u64..3_000, -10_000_000i64..10_000_000), 0..300
         )
     ) {
         let (mut watcher, mut steady) = (Watcher::new(rules()), Watcher::new(rules()));
@@ -330,6 +512,9 @@ proptest! {
                 1 | 2 => shut("moogsoft"),
                 3 => after(drain(), "drained", Some(0)),
                 4 => DrainStatus::default(),
+                6 => shut("disabled"),
+                7 => shut("run"),
+                8 => DrainStatus { gate: "probation".into(), ..drain() },
                 _ => drain(),
             };
             let seen = Seen {
