@@ -257,7 +257,12 @@ impl Post {
             }
             Err(failure) if failure.retry => {
                 let wait = backoff.next_wait().max(failure.after.unwrap_or_default());
-                (Outcome::Later(wait), NoteResult::Failed)
+                let outcome = if failure.unsure {
+                    Outcome::Unsure(wait)
+                } else {
+                    Outcome::Later(wait)
+                };
+                (outcome, NoteResult::Failed)
             }
             Err(_) => (Outcome::Never, NoteResult::Failed),
         };

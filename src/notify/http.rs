@@ -8,6 +8,10 @@ use url::Url;
 use super::send::{Failure, TIMEOUT};
 use super::text::plain;
 
+/// Longest time until there is a connection: less than [`TIMEOUT`], so that it is known whether a
+/// message can have come through.
+const CONNECT: Duration = Duration::from_secs(9);
+
 /// The HTTP client of all receivers.
 #[derive(Clone, Debug)]
 pub struct Http(reqwest::Client);
@@ -20,6 +24,7 @@ impl Http {
     pub fn new() -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            .connect_timeout(CONNECT)
             .redirect(Policy::none())
             .no_proxy()
             .pool_max_idle_per_host(0)
@@ -45,7 +50,11 @@ impl Http {
         }
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) if error.is_timeout() => return Err(Failure::timeout()),
+            Err(error) if error.is_timeout() && error.is_connect() => {
+                let seconds = CONNECT.as_secs();
+                return Err(Failure::later(format!("no connection within {seconds} s")));
+            }
+            Err(error) if error.is_timeout() => return Err(Failure::unanswered(TIMEOUT)),
             Err(error) => return Err(Failure::later(cause(error))),
         };
         let status = answer.status().as_u16();

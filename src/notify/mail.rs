@@ -25,8 +25,8 @@ use tokio_rustls::TlsConnector;
 
 use super::outbox::Batch;
 use super::receiver::{Smtp, Tls};
-use super::send::{Failure, TIMEOUT};
-use super::text::{plain, remark, said, time};
+use super::send::{Failure, MAIL_TIMEOUT, TIMEOUT};
+use super::text::{plain, remark, said, when};
 use super::wire::{Teller, mark};
 
 /// Bytes that are read of all answers to one mail, those of TLS included.
@@ -48,6 +48,8 @@ pub enum SetUpError {
 enum Error {
     #[error("the line")]
     Line(#[source] io::Error),
+    #[error("no connection within {} s", TIMEOUT.as_secs())]
+    Connect,
     #[error("the server's name cannot stand in a certificate")]
     Name,
     #[error("the conversation")]
@@ -107,10 +109,12 @@ impl Mail {
     pub async fn send(&self, batch: &Batch, id: &str, teller: &Teller) -> Result<(), Failure> {
         let message = self.message(batch, id, teller);
         let message = message.map_err(|error| Failure::never(error.to_string()))?;
-        match timeout(TIMEOUT, self.deliver(&message)).await {
+        let mut offered = false;
+        match timeout(MAIL_TIMEOUT, self.deliver(&message, &mut offered)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure::timeout()),
+            Err(_) if offered => Err(Failure::unanswered(MAIL_TIMEOUT)),
+            Err(_) => Err(Failure::timeout(MAIL_TIMEOUT)),
         }
     }
 
@@ -136,10 +140,12 @@ impl Mail {
         builder.body(body(batch, teller))
     }
 
-    async fn deliver(&self, message: &Message) -> Result<(), Error> {
+    /// Delivers a mail; `offered` tells one who gave up waiting how far that had come.
+    async fn deliver(&self, message: &Message, offered: &mut bool) -> Result<(), Error> {
         let hello = ClientId::default();
         let address = (self.smtp.host.as_str(), self.smtp.port);
-        let line = TcpStream::connect(address).await.map_err(Error::Line)?;
+        let line = timeout(TIMEOUT, TcpStream::connect(address)).await;
+        let line = line.map_err(|_| Error::Connect)?.map_err(Error::Line)?;
         let peer = line.peer_addr().map_err(Error::Line)?;
         let line: Box<dyn AsyncTokioStream> = match &self.secured {
             Secured::AtOnce(config) => {
@@ -148,7 +154,11 @@ impl Mail {
                 let line = connector.connect(name, line).await.map_err(Error::Line)?;
                 Box::new(Bounded::new(line, peer))
             }
-            Secured::Later(_) | Secured::Never => Box::new(Bounded::new(line, peer)),
+            Secured::Later(_) => Box::new(Bounded {
+                before_tls: true,
+                ..Bounded::new(line, peer)
+            }),
+            Secured::Never => Box::new(Bounded::new(line, peer)),
         };
         let connected = AsyncSmtpConnection::connect_with_transport(line, &hello).await;
         let mut connection = connected.map_err(Error::Smtp)?;
@@ -162,6 +172,7 @@ impl Mail {
             let welcome = connection.auth(&mechanisms, &credentials).await;
             welcome.map_err(Error::Smtp)?;
         }
+        *offered = true;
         let taken = connection
             .send(message.envelope(), &message.formatted())
             .await;
@@ -178,17 +189,13 @@ fn body(batch: &Batch, teller: &Teller) -> String {
     if teller.test {
         text.push_str("This is a test; nothing of it has happened.\n\n");
     }
-    for note in &batch.notes {
+    for note in teller.shown(batch) {
         let said = said(note);
         text.push_str(&format!("{}  {}\n", mark(note), said.title));
         for line in &said.lines {
             text.push_str(&format!("{line}\n"));
         }
-        text.push_str(&format!("At {}", time(note.at)));
-        if note.since != note.at {
-            text.push_str(&format!(", since {}", time(note.since)));
-        }
-        text.push('\n');
+        text.push_str(&format!("{}\n", when(note)));
         if let Some(link) = teller.link(note) {
             text.push_str(&format!("{link}\n"));
         }
@@ -218,6 +225,7 @@ fn failure(error: &Error) -> Failure {
             None => Failure::later(innermost(error)),
         },
         Error::Name => Failure::never(error.to_string()),
+        Error::Connect => Failure::later(error.to_string()),
         Error::Line(_) => Failure::later(innermost(error)),
     }
 }
@@ -231,18 +239,33 @@ fn innermost(error: &dyn std::error::Error) -> String {
     plain(&innermost.to_string())
 }
 
+/// What TLS begins with; no command of SMTP does.
+const HANDSHAKE: u8 = 0x16;
+
 /// A line of which no more than so many bytes are read.
+///
+/// Whoever is on the way can add answers behind the one to STARTTLS.
+/// The mail library would keep them, and take them for answers to what it says over TLS.
+/// So it is given one byte at a time until TLS begins: it never holds more than it has asked for, and
+/// what follows comes to TLS, which takes it for none of its own.
 #[derive(Debug)]
 struct Bounded<S> {
     line: S,
     peer: SocketAddr,
     left: usize,
+    before_tls: bool,
 }
 
 impl<S> Bounded<S> {
     fn new(line: S, peer: SocketAddr) -> Self {
         let left = ANSWERS;
-        Self { line, peer, left }
+        let before_tls = false;
+        Self {
+            line,
+            peer,
+            left,
+            before_tls,
+        }
     }
 }
 
@@ -253,7 +276,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.line).poll_read(context, buffer);
+        let read = if self.before_tls && buffer.remaining() > 0 {
+            let mut byte = [0];
+            let mut one = ReadBuf::new(&mut byte);
+            let read = Pin::new(&mut self.line).poll_read(context, &mut one);
+            buffer.put_slice(one.filled());
+            read
+        } else {
+            Pin::new(&mut self.line).poll_read(context, buffer)
+        };
         let count = buffer.filled().len() - before;
         match self.left.checked_sub(count) {
             Some(left) => self.left = left,
@@ -269,6 +300,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if bytes.first() == Some(&HANDSHAKE) {
+            self.before_tls = false;
+        }
         Pin::new(&mut self.line).poll_write(context, bytes)
     }
 
@@ -293,6 +327,9 @@ where
 #[cfg(test)]
 mod tests {
     use super::super::receiver::{Receiver, Target};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::super::sample::samples;
     use super::*;
 
@@ -344,6 +381,52 @@ mod tests {
         ];
         assert_eq!(names, expected, "{head}");
         assert_eq!(message.envelope().to().len(), 2);
+    }
+
+    /// A server up to where it has heard `until`, and says nothing any more.
+    async fn falls_silent(listener: TcpListener, until: &[u8]) -> TcpStream {
+        let (mut line, _) = listener.accept().await.expect("a line");
+        line.write_all(b"220 hello\r\n").await.expect("written");
+        let mut said = vec![];
+        loop {
+            line.read_buf(&mut said).await.expect("read");
+            if said.ends_with(until) {
+                return line;
+            }
+            let answer = if said.ends_with(b"DATA\r\n") {
+                "354 go\r\n"
+            } else {
+                "250 ok\r\n"
+            };
+            line.write_all(answer.as_bytes()).await.expect("written");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_falls_silent_has_the_mail_only_if_it_was_offered() {
+        let batch = Batch {
+            number: 1,
+            notes: samples(0).split_off(13),
+            held_back: 0,
+            missed: 0,
+        };
+        let teller = Teller {
+            instance: "remediation-0".into(),
+            console: None,
+            test: false,
+        };
+        for (until, expected) in [(&b"\r\n.\r\n"[..], true), (&b"\r\n"[..], false)] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            let mut mail = mail();
+            mail.smtp.port = listener.local_addr().expect("an address").port();
+            let message = mail.message(&batch, "id", &teller).expect("a mail");
+            let mut offered = false;
+            tokio::select! {
+                done = mail.deliver(&message, &mut offered) => panic!("{done:?}"),
+                _line = falls_silent(listener, until) => {}
+            }
+            assert_eq!(offered, expected);
+        }
     }
 
     #[test]

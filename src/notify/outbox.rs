@@ -1,9 +1,10 @@
 //! What waits for one receiver: grouped, held back above a cap, tried again, and bounded. Pure.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::event::{Key, Note, State};
+use super::event::{Key, Note, Severity, State};
 
 /// Notes that wait for a receiver, at most.
 pub const WAITING: usize = 200;
@@ -13,6 +14,15 @@ pub const TOGETHER: usize = 50;
 pub const GIVE_UP: Duration = Duration::from_secs(3_600);
 /// The longest wait that a receiver may ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// The longest wait of a receiver that is told again and again: what holds would end meanwhile.
+pub const LONGEST_WAIT_AGAIN: Duration = Duration::from_secs(60);
+/// The waits after a message that may have come through, although nobody said so; then it is given
+/// up, because each try may be one more copy of it.
+pub const UNSURE_WAITS: [Duration; 3] = [
+    Duration::from_secs(120),
+    Duration::from_secs(240),
+    Duration::from_secs(480),
+];
 /// How often a receiver is told again of what still holds, where it needs that.
 pub const AGAIN: Duration = Duration::from_secs(30);
 
@@ -34,7 +44,7 @@ pub struct Limits {
 pub struct Batch {
     /// Counts the messages to this receiver.
     pub number: u64,
-    /// What is in it, oldest first.
+    /// What is in it: the gravest first, and of these the oldest.
     pub notes: Vec<Note>,
     /// How many of them were held back by the cap.
     pub held_back: u64,
@@ -60,6 +70,8 @@ pub enum Outcome {
     Sent,
     /// It may get through later, but not before this has passed.
     Later(Duration),
+    /// Nobody said, so that it may be through; where a copy does no harm, this has to pass.
+    Unsure(Duration),
     /// It never will.
     Never,
 }
@@ -68,11 +80,9 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Outbox {
     limits: Limits,
-    waiting: VecDeque<Note>,
+    waiting: VecDeque<Waiting>,
     /// When the first of them came.
     waiting_since: Option<Instant>,
-    /// The cap has held up what waits.
-    capped: bool,
     missed: u64,
     sending: Option<Sending>,
     number: u64,
@@ -85,10 +95,25 @@ pub struct Outbox {
 }
 
 #[derive(Debug)]
+struct Waiting {
+    note: Note,
+    /// The cap has held it up.
+    held: bool,
+}
+
+impl Waiting {
+    fn severity(&self) -> Severity {
+        self.note.event.severity()
+    }
+}
+
+#[derive(Debug)]
 struct Sending {
     batch: Batch,
     first: Instant,
     not_before: Instant,
+    /// How often nobody said whether it came through.
+    unsure: usize,
 }
 
 impl Outbox {
@@ -99,7 +124,6 @@ impl Outbox {
             limits,
             waiting: VecDeque::new(),
             waiting_since: None,
-            capped: false,
             missed: 0,
             sending: None,
             number: 0,
@@ -124,14 +148,14 @@ impl Outbox {
             }
         }
         self.waiting_since.get_or_insert(now);
-        self.waiting.push_back(note);
+        self.waiting.push_back(Waiting { note, held: false });
         if self.waiting.len() <= WAITING {
             return None;
         }
         self.missed += 1;
-        let severities = self.waiting.iter().map(|note| note.event.severity());
+        let severities = self.waiting.iter().map(Waiting::severity);
         let least = severities.enumerate().min_by_key(|(_, grave)| *grave)?.0;
-        self.waiting.remove(least)
+        self.waiting.remove(least).map(|waiting| waiting.note)
     }
 
     /// Notes that wait, those that are being sent included.
@@ -153,14 +177,14 @@ impl Outbox {
             if now < sending.not_before {
                 return Next::Wait(Some(sending.not_before));
             }
-            self.again_at = now + AGAIN;
-            return Next::Send(sending.batch.clone());
+            let batch = sending.batch.clone();
+            return Next::Send(self.with_what_holds(batch, now));
         }
         let due = self.due(now);
         if due.is_some_and(|due| due <= now) {
             self.allowance -= 1.0;
-            self.again_at = now + AGAIN;
-            return Next::Send(self.begin(now));
+            let batch = self.begin(now);
+            return Next::Send(self.with_what_holds(batch, now));
         }
         if self.holding.is_empty() {
             return Next::Wait(due);
@@ -190,17 +214,42 @@ impl Outbox {
         let Some(mut sending) = self.sending.take() else {
             return vec![];
         };
-        let late = now - sending.first >= GIVE_UP;
-        match outcome {
-            Outcome::Sent => self.missed -= sending.batch.missed.min(self.missed),
-            Outcome::Later(wait) if !late => {
-                sending.not_before = now + wait.min(LONGEST_WAIT);
-                self.sending = Some(sending);
-                return vec![];
+        let wait = match outcome {
+            Outcome::Sent => {
+                self.missed -= sending.batch.missed.min(self.missed);
+                return sending.batch.notes;
             }
-            Outcome::Later(_) | Outcome::Never => self.missed += sending.batch.notes.len() as u64,
+            Outcome::Later(wait) | Outcome::Unsure(wait) if self.limits.again => {
+                Some(wait.min(LONGEST_WAIT_AGAIN))
+            }
+            Outcome::Later(wait) => Some(wait.min(LONGEST_WAIT)),
+            Outcome::Unsure(_) => {
+                sending.unsure += 1;
+                UNSURE_WAITS.get(sending.unsure - 1).copied()
+            }
+            Outcome::Never => None,
+        };
+        match wait.filter(|_| now - sending.first < GIVE_UP) {
+            Some(wait) => {
+                sending.not_before = now + wait;
+                self.sending = Some(sending);
+                vec![]
+            }
+            None => {
+                self.missed += sending.batch.notes.len() as u64;
+                sending.batch.notes
+            }
         }
-        sending.batch.notes
+    }
+
+    /// A receiver that forgets what it is not told again hears of all that holds with each message.
+    fn with_what_holds(&mut self, mut batch: Batch, now: Instant) -> Batch {
+        self.again_at = now + AGAIN;
+        let others = self.holding.values();
+        let others = others.filter(|note| !batch.notes.contains(note));
+        let others: Vec<Note> = others.cloned().collect();
+        batch.notes.extend(others);
+        batch
     }
 
     /// When the next message is due.
@@ -209,13 +258,27 @@ impl Outbox {
         let full = self.waiting.len() >= TOGETHER;
         let grouped = if full { now } else { since + self.limits.group };
         self.count_up(now);
-        if self.allowance >= 1.0 {
+        let needed = 1.0 + self.kept();
+        if self.allowance >= needed {
             return Some(grouped);
         }
         let each = HOUR / self.limits.per_hour.max(1);
-        let allowed = now + each.mul_f64(1.0 - self.allowance);
-        self.capped |= grouped <= now;
+        let allowed = now + each.mul_f64(needed - self.allowance);
+        if grouped <= now {
+            self.waiting
+                .iter_mut()
+                .for_each(|waiting| waiting.held = true);
+        }
         Some(grouped.max(allowed))
+    }
+
+    /// A quarter of the messages is kept for what is critical.
+    fn kept(&self) -> f64 {
+        let critical = |waiting: &Waiting| waiting.severity() == Severity::Critical;
+        if self.waiting.iter().any(critical) {
+            return 0.0;
+        }
+        f64::from(self.limits.per_hour / 4)
     }
 
     /// A cap of thirty an hour allows thirty at once, and then one every two minutes.
@@ -227,22 +290,23 @@ impl Outbox {
     }
 
     fn begin(&mut self, now: Instant) -> Batch {
-        let count = self.waiting.len().min(TOGETHER);
-        let notes: Vec<Note> = self.waiting.drain(..count).collect();
+        let mut first: Vec<Waiting> = self.waiting.drain(..).collect();
+        // The beginning and the end of the same thing are equally grave, and keep their order.
+        first.sort_by_key(|waiting| Reverse(waiting.severity()));
+        self.waiting = first.split_off(first.len().min(TOGETHER)).into();
         self.number += 1;
-        let capped = std::mem::take(&mut self.capped);
         let batch = Batch {
             number: self.number,
-            held_back: if capped { notes.len() as u64 } else { 0 },
-            notes,
+            held_back: first.iter().filter(|waiting| waiting.held).count() as u64,
+            notes: first.into_iter().map(|waiting| waiting.note).collect(),
             missed: self.missed,
         };
-        self.capped = capped && !self.waiting.is_empty();
         self.waiting_since = (!self.waiting.is_empty()).then_some(now);
         self.sending = Some(Sending {
             batch: batch.clone(),
             first: now,
             not_before: now,
+            unsure: 0,
         });
         batch
     }

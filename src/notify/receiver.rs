@@ -154,13 +154,16 @@ impl Receiver {
 }
 
 impl Receiver {
-    /// Whether what is sent there can be read on the way, although a mail may hold a password.
+    /// Whether what is sent there can be read on the way, although it is mail or holds a password.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
-        let Target::Email(smtp) = &self.target else {
-            return false;
-        };
-        smtp.tls == Tls::None && !smtp.loopback
+        match &self.target {
+            Target::Email(smtp) => smtp.tls == Tls::None && !smtp.loopback,
+            Target::Webhook(url) | Target::Slack(url) | Target::Alertmanager { url, .. } => {
+                let login = !url.username().is_empty() || url.password().is_some();
+                url.scheme() == "http" && login && !is_loopback(url)
+            }
+        }
     }
 }
 
@@ -255,10 +258,10 @@ fn mail(text: &str, scheme: &str) -> Result<Receiver, String> {
         .trim_end_matches(']')
         .to_owned();
     let (mut from, mut to, mut plaintext) = (None, vec![], None);
-    for (name, value) in url.query_pairs() {
+    for (name, value) in pairs(url.query().unwrap_or_default()) {
         match &*name {
-            "from" if from.is_none() => from = Some(value.into_owned()),
-            "to" => to.push(value.into_owned()),
+            "from" if from.is_none() => from = Some(value),
+            "to" => to.push(value),
             "tls" if plaintext.is_none() && scheme == "smtp" => {
                 plaintext = Some(match &*value {
                     "none" => true,
@@ -282,10 +285,6 @@ fn mail(text: &str, scheme: &str) -> Result<Receiver, String> {
         (_, Some(true)) => Tls::None,
         (_, None) if loopback => Tls::None,
         _ => Tls::StartTls,
-    };
-    let decoded = |text: &str| {
-        let text = percent_encoding::percent_decode_str(text);
-        text.decode_utf8_lossy().into_owned()
     };
     let login = match (url.username(), url.password()) {
         ("", None) => None,
@@ -315,6 +314,20 @@ fn mail(text: &str, scheme: &str) -> Result<Receiver, String> {
         target: Target::Email(Box::new(smtp)),
         shown,
     })
+}
+
+/// Names and values of a query, in which a plus is a plus, as mail addresses have it.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    parts.map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decoded(name), decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> String {
+    let text = percent_encoding::percent_decode_str(text);
+    text.decode_utf8_lossy().into_owned()
 }
 
 /// Whether a host is this machine, by its name or address.

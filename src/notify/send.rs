@@ -11,8 +11,10 @@ use super::outbox::Batch;
 use super::receiver::{Receiver, Target};
 use super::wire::{self, Teller};
 
-/// Longest time for all of one message.
+/// Longest time for all of one message over HTTP, and for a connection to a mail server.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for all of one mail: servers look into it before they answer.
+pub const MAIL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a message did not get through.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Failure {
     /// Whether it may get through later.
     pub retry: bool,
+    /// Whether it may have got through all the same.
+    pub unsure: bool,
     /// The receiver asks to be left alone for so long.
     pub after: Option<Duration>,
     /// What happened, without any part of the address.
@@ -30,6 +34,7 @@ impl Failure {
     pub(super) fn later(text: String) -> Self {
         Self {
             retry: true,
+            unsure: false,
             after: None,
             text,
         }
@@ -38,13 +43,22 @@ impl Failure {
     pub(super) fn never(text: String) -> Self {
         Self {
             retry: false,
+            unsure: false,
             after: None,
             text,
         }
     }
 
-    pub(super) fn timeout() -> Self {
-        Self::later(format!("no answer within {} s", TIMEOUT.as_secs()))
+    /// All of it was sent, and nobody said what became of it.
+    pub(super) fn unanswered(limit: Duration) -> Self {
+        Self {
+            unsure: true,
+            ..Self::timeout(limit)
+        }
+    }
+
+    pub(super) fn timeout(limit: Duration) -> Self {
+        Self::later(format!("no answer within {} s", limit.as_secs()))
     }
 }
 

@@ -43,12 +43,30 @@ pub fn said(note: &Note) -> Said {
 
 /// What a message says in a line.
 #[must_use]
-pub fn headline(batch: &Batch) -> String {
-    match &batch.notes[..] {
-        [] => "nothing".to_owned(),
-        [note] => said(note).title,
-        [first, rest @ ..] => format!("{}; and {} more", said(first).title, rest.len()),
+pub fn headline(notes: &[&Note]) -> String {
+    // What holds is worse than what is over; of what is equally grave the first one counts.
+    let grave = |note: &&&Note| (note.state == State::Firing, note.event.severity());
+    let Some(gravest) = notes.iter().rev().max_by_key(grave) else {
+        return "nothing".to_owned();
+    };
+    let title = said(gravest).title;
+    match notes.len() - 1 {
+        0 => title,
+        more => format!("{title}; and {more} more"),
     }
+}
+
+/// What a person is to read: where something has ended in the same message, not that it had begun.
+#[must_use]
+pub fn without_what_is_over(notes: &[Note]) -> Vec<&Note> {
+    let over = |at: usize, note: &Note| {
+        let mut later = notes[at + 1..].iter();
+        note.state == State::Firing
+            && later.any(|later| later.state == State::Resolved && later.key() == note.key())
+    };
+    let notes = notes.iter().enumerate();
+    let left = notes.filter(|(at, note)| !over(*at, note));
+    left.map(|(_, note)| note).collect()
 }
 
 /// What a message says of those that are not in it.
@@ -94,6 +112,16 @@ pub fn page(note: &Note) -> String {
 pub fn time(second: i64) -> String {
     let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{time:.0}")
+}
+
+/// When a note is from, and since when it holds.
+#[must_use]
+pub fn when(note: &Note) -> String {
+    let at = time(note.at);
+    if note.since == note.at {
+        return format!("At {at}");
+    }
+    format!("At {at}, since {}", time(note.since))
 }
 
 /// One line without anything that could steer a terminal, a page or the head of a mail.
@@ -213,6 +241,45 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_headed_by_the_gravest_that_holds() {
+        let notes = samples(0);
+        let find = |event, state| {
+            let mut found = notes
+                .iter()
+                .filter(|note| note.event == event && note.state == state);
+            found.next().expect("a sample")
+        };
+        let over = find(Event::RedisLost, State::Resolved);
+        let gate = find(Event::GateShut, State::Firing);
+        let age = find(Event::DeadListAge, State::Firing);
+        let systemic = find(Event::Systemic, State::Firing);
+        let title = |notes: &[&Note]| headline(notes);
+        assert_eq!(
+            title(&[over, gate, age, systemic]),
+            format!("{}; and 3 more", said(systemic).title)
+        );
+        assert_eq!(
+            title(&[over, gate, age]),
+            format!("{}; and 2 more", said(gate).title)
+        );
+        assert_eq!(
+            title(&[find(Event::RunFinished, State::Happened), over]),
+            format!("{}; and 1 more", said(over).title)
+        );
+        assert_eq!(headline(&[]), "nothing");
+    }
+
+    #[test]
+    fn of_what_began_and_ended_people_read_the_end() {
+        let mut notes: Vec<Note> = samples(0).into_iter().take(4).collect();
+        notes[2].subject = "other".into();
+        // The beginning of one, the end of another, and one that began once more.
+        notes.push(notes[0].clone());
+        let left = without_what_is_over(&notes);
+        assert_eq!(left, [&notes[1], &notes[2], &notes[3], &notes[4]]);
+    }
+
+    #[test]
     fn a_message_says_how_many_are_in_it_and_how_many_are_not() {
         let mut batch = Batch {
             number: 1,
@@ -220,10 +287,11 @@ mod tests {
             held_back: 0,
             missed: 0,
         };
-        assert!(headline(&batch).ends_with("; and 13 more"));
+        let all: Vec<&Note> = batch.notes.iter().collect();
+        assert!(headline(&all).ends_with("; and 13 more"));
         assert_eq!(remark(&batch), None);
         batch.notes.truncate(1);
-        assert_eq!(headline(&batch), said(&batch.notes[0]).title);
+        assert_eq!(headline(&[&batch.notes[0]]), said(&batch.notes[0]).title);
         (batch.held_back, batch.missed) = (2, 3);
         let said = remark(&batch).expect("something");
         assert!(said.starts_with("2 of these") && said.contains("; 3 before these"));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::event::{Event, Key, Note, State};
 use super::outbox::Batch;
-use super::text::{headline, page, plain, remark, said, time};
+use super::text::{headline, page, plain, remark, said, time, when, without_what_is_over};
 
 /// An alert that is not told again ends by itself after this time, in seconds: six tellings may fail.
 pub const EXPIRES: i64 = 180;
@@ -38,7 +38,16 @@ impl Teller {
     #[must_use]
     pub fn headline(&self, batch: &Batch) -> String {
         let test = if self.test { "[test] " } else { "" };
-        format!("{test}{}", headline(batch))
+        format!("{test}{}", headline(&self.shown(batch)))
+    }
+
+    /// What people are to read of a message; a test shows all.
+    #[must_use]
+    pub fn shown<'a>(&self, batch: &'a Batch) -> Vec<&'a Note> {
+        if self.test {
+            return batch.notes.iter().collect();
+        }
+        without_what_is_over(&batch.notes)
     }
 }
 
@@ -137,17 +146,24 @@ pub fn slack(batch: &Batch, teller: &Teller) -> Vec<u8> {
         let text = text.replace('&', "&amp;");
         text.replace('<', "&lt;").replace('>', "&gt;")
     };
+    // And what takes the same webhooks makes links and mentions of bare text, which a space that is
+    // not seen takes apart.
+    let foreign = |text: &str| {
+        let text = escape(text).replace('@', "@\u{200b}");
+        text.replace("://", ":\u{200b}//")
+    };
     let mut text = String::new();
     if teller.test {
         text.push_str("This is a test; nothing of it has happened.\n");
     }
-    for note in &batch.notes {
+    for note in teller.shown(batch) {
         let said = said(note);
-        let mut part = format!("*{}* {}\n", mark(note), escape(&said.title));
+        let mut part = format!("*{}* {}\n", mark(note), foreign(&said.title));
         for line in &said.lines {
-            part.push_str(&escape(line));
+            part.push_str(&foreign(line));
             part.push('\n');
         }
+        part.push_str(&format!("{}\n", when(note)));
         if let Some(link) = teller.link(note) {
             part.push_str(&format!("<{}|Open the console>\n", escape(&link)));
         }
@@ -160,8 +176,9 @@ pub fn slack(batch: &Batch, teller: &Teller) -> Vec<u8> {
     if let Some(remark) = remark(batch) {
         text.push_str(&format!("{}\n", escape(&remark)));
     }
-    text.push_str(&format!("from {}", escape(&plain(&teller.instance))));
-    json!({ "text": text }).to_string().into_bytes()
+    text.push_str(&format!("from {}", foreign(&plain(&teller.instance))));
+    let body = json!({ "text": text, "parse": "none", "link_names": false });
+    body.to_string().into_bytes()
 }
 
 /// The body of Alertmanager's API: of several notes about the same the last one counts.
@@ -206,14 +223,16 @@ fn alert(note: &Note, labels: &[(String, String)], teller: &Teller, second: i64)
             all.insert(name.to_owned(), value.into());
         }
     }
-    let ends = match note.state {
-        State::Resolved => note.at.max(note.since),
-        State::Firing | State::Happened => second + EXPIRES,
-    };
     let begins = if note.state == State::Happened {
         note.at
     } else {
         note.since
+    };
+    // The clock may have been set back since, and what ends before it begins is refused.
+    let begins = begins.min(second);
+    let ends = match note.state {
+        State::Resolved => note.at.clamp(begins, second),
+        State::Firing | State::Happened => second + EXPIRES,
     };
     json!({
         "labels": all,
@@ -317,7 +336,7 @@ mod tests {
             .insert("by", "<!channel> & <@U1>".into());
         let text = String::from_utf8(slack(&batch, &teller())).expect("text");
         assert!(
-            text.contains("&lt;!channel&gt; &amp; &lt;@U1&gt;"),
+            text.contains("&lt;!channel&gt; &amp; &lt;@\u{200b}U1&gt;"),
             "{text}"
         );
         batch.notes = vec![batch.notes[0].clone(); 50];
@@ -325,6 +344,78 @@ mod tests {
             note.facts.insert("summary", "<".repeat(300));
         });
         assert!(slack(&batch, &teller()).len() < SLACK + 1_000);
+    }
+
+    #[test]
+    fn what_others_wrote_is_neither_a_link_nor_a_mention_where_bare_text_is() {
+        let mut batch = batch();
+        batch.notes = batch.notes.split_off(13);
+        let by = "@channel see https://evil.example/x";
+        batch.notes[0].facts.insert("by", by.into());
+        let body: Value = serde_json::from_slice(&slack(&batch, &teller())).expect("JSON");
+        let text = body["text"].as_str().expect("text");
+        assert!(
+            !text.contains("@channel") && !text.contains("https://evil"),
+            "{text}"
+        );
+        assert!(text.contains("<https://mutt.example:8400/console/runs/"));
+        assert_eq!(
+            (&body["parse"], &body["link_names"]),
+            (&"none".into(), &false.into())
+        );
+    }
+
+    #[test]
+    fn slack_is_told_when_and_of_what_is_over_the_end_alone() {
+        let mut batch = batch();
+        batch.notes.truncate(2);
+        let read = |batch: &Batch, teller: &Teller| {
+            let body: Value = serde_json::from_slice(&slack(batch, teller)).expect("JSON");
+            body["text"].as_str().expect("text").to_owned()
+        };
+        let told = read(&batch, &teller());
+        let when = format!(
+            "At {}, since {}\n",
+            time(1_790_000_000),
+            time(1_790_000_000 - 960)
+        );
+        assert!(
+            told.starts_with("*RESOLVED*") && told.contains(&when),
+            "{told}"
+        );
+        assert!(!told.contains("CRITICAL"), "{told}");
+        let mut test = teller();
+        test.test = true;
+        assert!(read(&batch, &test).contains("CRITICAL"), "a test shows all");
+        let webhook: Value =
+            serde_json::from_slice(&webhook(&batch, "id", &teller())).expect("JSON");
+        assert_eq!(webhook["notices"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn no_alert_ends_before_it_begins_when_the_clock_was_set_back() {
+        for second in [1_790_000_000 - 100_000, 1_790_000_000 - 400, 1_790_000_000] {
+            let mut notes = samples(1_790_000_000);
+            notes.retain(|note| note.state != State::Resolved && note.event != Event::GateShut);
+            let over = Note {
+                state: State::Resolved,
+                event: Event::GateShut,
+                at: second,
+                ..notes[0].clone()
+            };
+            notes.push(over);
+            let body = alerts(&notes, &[], &teller(), second);
+            let body: Vec<Value> = serde_json::from_slice(&body).expect("JSON");
+            for alert in body {
+                let moment = |name: &str| -> jiff::Timestamp {
+                    alert[name].as_str().expect("text").parse().expect("a time")
+                };
+                let (begins, ends) = (moment("startsAt"), moment("endsAt"));
+                assert!(begins <= ends && begins.as_second() <= second, "{alert}");
+                let over = alert["labels"]["alertname"] == "MuttRemediationGateShut";
+                assert!(!over || ends.as_second() <= second, "{alert}");
+            }
+        }
     }
 
     #[test]

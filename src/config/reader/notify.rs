@@ -203,7 +203,7 @@ impl Reader {
                 Ok(receiver) => {
                     if receiver.is_in_the_clear() {
                         self.warnings.push(format!(
-                            "{URLS}: address {place} ({receiver}) is spoken to without TLS, as tls=none asks: what is sent there can be read on the way, its password included"
+                            "{URLS}: address {place} ({receiver}) is spoken to without TLS: what is sent there can be read on the way, its password included"
                         ));
                     }
                     receivers.push(receiver);

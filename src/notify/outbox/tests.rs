@@ -196,6 +196,115 @@ fn what_holds_is_told_again_until_it_has_ended() {
     assert_eq!(outbox.next(now + seconds(100)), Next::Wait(None));
 }
 
+#[test]
+fn what_nobody_says_came_through_is_sent_three_times_more_at_most() {
+    let start = moment();
+    let mut outbox = Outbox::new(LIMITS, start);
+    outbox.push(note(Event::GateShut, "a"), start);
+    let mut now = start + seconds(5);
+    for wait in UNSURE_WAITS {
+        assert!(matches!(outbox.next(now), Next::Send(_)));
+        assert!(outbox.settle(Outcome::Unsure(seconds(1)), now).is_empty());
+        assert!(wait >= seconds(120));
+        assert_eq!(outbox.next(now), Next::Wait(Some(now + wait)));
+        now += wait;
+    }
+    assert!(matches!(outbox.next(now), Next::Send(_)));
+    assert_eq!(outbox.settle(Outcome::Unsure(seconds(1)), now).len(), 1);
+    assert_eq!(outbox.next(now), Next::Wait(None));
+    outbox.push(note(Event::GateShut, "b"), now);
+    assert_eq!(sent(&mut outbox, now + seconds(5)).missed, 1);
+}
+
+#[test]
+fn what_holds_does_not_end_because_a_receiver_asks_to_be_left_alone() {
+    for outcome in [Outcome::Later(seconds(900)), Outcome::Unsure(seconds(900))] {
+        let start = moment();
+        let mut outbox = Outbox::new(
+            Limits {
+                again: true,
+                ..LIMITS
+            },
+            start,
+        );
+        let firing = note(Event::RedisLost, "");
+        outbox.push(firing.clone(), start);
+        let mut now = start + seconds(5);
+        sent(&mut outbox, now);
+        let other = note(Event::GateShut, "a");
+        outbox.push(other.clone(), now);
+        now += seconds(5);
+        for _ in 0..10 {
+            let Next::Send(batch) = outbox.next(now) else {
+                panic!("it is due");
+            };
+            assert_eq!(
+                batch.notes,
+                [other.clone(), firing.clone()],
+                "all that holds"
+            );
+            assert!(outbox.settle(outcome, now).is_empty());
+            let due = now + LONGEST_WAIT_AGAIN;
+            assert_eq!(outbox.next(now), Next::Wait(Some(due)));
+            now = due;
+        }
+    }
+}
+
+#[test]
+fn the_gravest_goes_first() {
+    let start = moment();
+    let mut outbox = Outbox::new(LIMITS, start);
+    let over = Note {
+        state: State::Resolved,
+        ..note(Event::Systemic, "a")
+    };
+    for at in 0..TOGETHER {
+        outbox.push(note(Event::RunFinished, &at.to_string()), start);
+    }
+    outbox.push(note(Event::GateShut, "a"), start);
+    outbox.push(note(Event::Systemic, "a"), start);
+    outbox.push(over.clone(), start);
+    let first = sent(&mut outbox, start);
+    assert_eq!(first.notes[0], note(Event::Systemic, "a"));
+    assert_eq!(first.notes[1], over);
+    assert_eq!(first.notes[2].event, Event::GateShut);
+    assert_eq!(first.notes[3].subject, "0");
+    let rest = sent(&mut outbox, start + seconds(5));
+    let left: Vec<&str> = rest.notes.iter().map(|note| &*note.subject).collect();
+    assert_eq!(left, ["47", "48", "49"]);
+}
+
+#[test]
+fn a_quarter_of_the_messages_is_kept_for_what_is_critical() {
+    let start = moment();
+    let mut outbox = Outbox::new(
+        Limits {
+            per_hour: 8,
+            ..LIMITS
+        },
+        start,
+    );
+    for _ in 0..6 {
+        outbox.push(note(Event::GateShut, "a"), start);
+        sent(&mut outbox, start + seconds(5));
+    }
+    let mut now = start + seconds(5);
+    outbox.push(note(Event::GateShut, "b"), now);
+    now += seconds(10);
+    let Next::Wait(Some(due)) = outbox.next(now) else {
+        panic!("it is held back");
+    };
+    assert!(due > now + seconds(400), "one more in an eighth of an hour");
+    outbox.push(note(Event::RedisLost, ""), now);
+    let batch = sent(&mut outbox, now);
+    let events: Vec<Event> = batch.notes.iter().map(|note| note.event).collect();
+    assert_eq!(events, [Event::RedisLost, Event::GateShut]);
+    assert_eq!(batch.held_back, 1, "what is critical was not");
+    outbox.push(note(Event::Systemic, "a"), now);
+    assert_eq!(sent(&mut outbox, now + seconds(5)).notes.len(), 1);
+}
+
 proptest! {
     /// Whatever happens: bounded, in order, each note settled or dropped once, and no more
     /// messages than the cap allows.
@@ -226,9 +335,10 @@ proptest! {
                 prop_assert!(batch.notes.len() <= TOGETHER && batch.number >= last);
                 messages += u32::from(batch.number > last);
                 last = batch.number;
-                let outcome = match wait % 3 {
+                let outcome = match wait % 4 {
                     0 => Outcome::Sent,
                     1 => Outcome::Never,
+                    2 => Outcome::Unsure(seconds(wait)),
                     _ => Outcome::Later(seconds(wait)),
                 };
                 gone += outbox.settle(outcome, now).len();

@@ -93,6 +93,28 @@ fn mail_is_sent_over_tls_unless_it_stays_on_this_machine_or_is_told_not_to() {
 }
 
 #[test]
+fn a_plus_in_a_mail_address_is_a_plus() {
+    let smtp = smtp("smtps://h/?from=mutt+a@x.example&to=ops+mutt@x.example&to=b%2Bc%40x.example");
+    assert_eq!(smtp.from, "mutt+a@x.example");
+    assert_eq!(smtp.to, ["ops+mutt@x.example", "b+c@x.example"]);
+}
+
+#[test]
+fn a_password_without_tls_can_be_read_on_the_way() {
+    for (text, clear) in [
+        ("webhook+http://u:p@h.example/", true),
+        ("slack+http://u:p@h.example/x", true),
+        ("alertmanager+http://u:p@h.example/", true),
+        ("webhook+https://u:p@h.example/", false),
+        ("webhook+http://h.example/", false),
+        ("webhook+http://u:p@127.0.0.1/", false),
+    ] {
+        let receiver = Receiver::parse(text).expect(text);
+        assert_eq!(receiver.is_in_the_clear(), clear, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_receiver_is_refused_without_being_repeated() {
     for text in [
         "",

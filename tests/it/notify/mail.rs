@@ -1,11 +1,14 @@
 //! A real mail server, with TLS from the first byte on, later, and not at all.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
 use super::*;
 use crate::connection::Certificates;
 use crate::support::MailServer;
 use crate::support::daemon::output;
 
-const WHO: &str = "from=mutt@example.org&to=ops@example.org&to=night%2Bshift@example.org";
+const WHO: &str = "from=mutt@example.org&to=ops@example.org&to=night+shift@example.org";
 
 /// What `notify test` says, and its exit code.
 fn tested(url: &str, more: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -84,6 +87,54 @@ async fn nothing_is_said_to_a_server_that_does_not_offer_tls() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(server.mails().len(), 1);
     assert_eq!(server.mails()[0]["tls"], false);
+}
+
+/// Somebody on the way to a mail server, who adds answers of his own behind the one to STARTTLS.
+fn meddler(server: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a line");
+            let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).expect("a line");
+            let mut there = server.try_clone().expect("a copy");
+            let mut said = client.try_clone().expect("a copy");
+            std::thread::spawn(move || std::io::copy(&mut said, &mut there));
+            let mut greeted = false;
+            let mut bytes = [0; 16 * 1024];
+            while let Ok(count @ 1..) = server.read(&mut bytes) {
+                let mut answer = bytes[..count].to_vec();
+                if greeted && answer.starts_with(b"220") {
+                    let ok = b"250 ok\r\n";
+                    answer.extend(ok.repeat(4));
+                    answer.extend(b"354 go\r\n");
+                    answer.extend(ok.repeat(2));
+                }
+                greeted = true;
+                if client.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_came_before_tls_are_not_taken_for_those_of_the_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let certificates = Certificates::new();
+    let authority = certificates.authority(dir.path());
+    let (cert, key) = certificates.write(dir.path(), "mail");
+    let server = MailServer::start(&["--mode", "starttls", "--cert", &cert, "--key", &key]).await;
+    let trusted = [("SSL_CERT_FILE", authority.as_str())];
+    let url = |port| format!("smtp://localhost:{port}/?{WHO}&tls=starttls");
+    let (code, text) = tested(&url(meddler(server.port())), &trusted);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("corrupt message"), "{text}");
+    assert!(server.mails().is_empty());
+    let (code, text) = tested(&url(server.port()), &trusted);
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ fn what_is_doubled_counts_once_and_what_can_be_read_on_the_way_is_warned_about()
         &[("NOTIFY_URLS", clear)],
         "NOTIFY_URLS: address 1 (smtp://mail.example:25/...) is spoken to without TLS"
     ));
+    let login = "webhook+http://user:hush@hook.example/";
+    assert!(is_warned(
+        &[("NOTIFY_URLS", login), SECRET],
+        "NOTIFY_URLS: address 1 (webhook+http://hook.example/) is spoken to without TLS"
+    ));
     let many: Vec<String> = (0..17)
         .map(|i| format!("slack+https://a.example/{i}"))
         .collect();
