@@ -1,16 +1,14 @@
 //! The audit: what was done, when, and by whom.
 
 use axum::extract::State;
-use axum::http::Uri;
 use maud::{Markup, html};
 
-use super::door::Visitor;
+use super::door::{Sought, Visitor};
 use super::layout::{self, Place};
 use super::plan::run_address;
 use super::runs::short;
 use super::view::{count, encoded, queue_address, safe, theirs, time, time_ms};
 use super::{Answer, ConsoleState};
-use crate::http::api::take::Pairs;
 use crate::operate::wire::{AuditEntry, AuditMessage, AuditRequest};
 
 /// What an entry can tell of, and what that is called.
@@ -26,9 +24,8 @@ const KINDS: [(&str, &str); 5] = [
 pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let request = AuditRequest {
         limit: Some(50),
         before: pairs.one("before")?,

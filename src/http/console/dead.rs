@@ -1,23 +1,20 @@
 //! The dead lists, by reason: what was given up, and why.
 
 use axum::extract::State;
-use axum::http::Uri;
 use maud::{Markup, html};
 
-use super::door::Visitor;
+use super::door::{Sought, Visitor};
 use super::layout::{self, Place};
 use super::queue::counted;
 use super::view::{queue_address, theirs};
 use super::{Answer, ConsoleState};
-use crate::http::api::take::Pairs;
 
 /// The page.
 pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let scan = pairs.number("scan", (1, 1_000_000))?;
     pairs.end()?;
     let _turn = console.scan().await;

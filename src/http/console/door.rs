@@ -75,6 +75,17 @@ impl Visitor {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Form(pub(super) Pairs);
 
+/// What the address of a page asks for; what a form left empty is not given.
+pub(super) struct Sought(pub(super) Pairs);
+
+impl<S: Sync> FromRequestParts<S> for Sought {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Pairs::of_form(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Visitor {
     type Rejection = Problem;
 

@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use similar::{ChangeTag, TextDiff};
 
-use super::door::{self, Form, Visitor};
+use super::door::{self, Form, Sought, Visitor};
 use super::layout::{self, Place};
 use super::view::{bytes, message_address, queue_address, theirs, token};
 use super::{Answer, ConsoleState};
 use crate::clean;
 use crate::http::api::acts::told;
 use crate::http::api::problem::Problem;
-use crate::http::api::take::Pairs;
 use crate::operate::spelling::compact;
 use crate::operate::wire::{Detail, EditRequest};
 
@@ -27,10 +26,9 @@ pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path((queue, digest)): Path<(String, String)>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
     visitor.may_act()?;
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let at = pairs.number("at", ANY)?;
     pairs.end()?;
     let detail = console.operator().seen(&queue, &digest, at).await?;

@@ -1,18 +1,16 @@
 //! One message: what it says, what has become of it, what can be done with it.
 
 use axum::extract::{Path, State};
-use axum::http::Uri;
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 
-use super::door::Visitor;
+use super::door::{Sought, Visitor};
 use super::layout::{self, Place};
 use super::view::{
     action as told_of, actions, age, bytes, count, message_address, queue_address, theirs,
 };
 use super::{Answer, ConsoleState, audit};
 use crate::clean;
-use crate::http::api::take::Pairs;
 use crate::operate::Error;
 use crate::operate::wire::Detail;
 
@@ -24,9 +22,8 @@ pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path((queue, digest)): Path<(String, String)>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let at = pairs.number("at", (0, (1 << 53) - 1))?;
     pairs.end()?;
     let short: String = digest.chars().take(8).collect();

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{Uri, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::door::Visitor;
+use super::door::{Sought, Visitor};
 use super::layout::{self, Place};
 use super::live::Parts;
 use super::view::{age, ago, count, gate, percent, queue_address, seconds, theirs, why};
 use super::{Answer, ConsoleState, runs};
 use crate::http::api::problem::Problem;
-use crate::http::api::take::Pairs;
 use crate::operate::wire::{DrainStatus, QueueView, RunView, Status};
 
 /// The stretches of time that charts show: seconds, and what they are called.
@@ -253,9 +252,8 @@ fn dead(status: &Status) -> Markup {
 pub(super) async fn history(
     State(console): State<ConsoleState>,
     _: Visitor,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Response> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let span = pairs.number("seconds", (60, 21_600))?.unwrap_or(3_600);
     pairs.end()?;
     let chart = console.0.beside.history.chart(span.cast_signed());

@@ -2,11 +2,11 @@
 //! a review of ticked messages, which are moved at once.
 
 use axum::extract::{Extension, Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::door::{self, Form, Visitor};
+use super::door::{self, Form, Sought, Visitor};
 use super::filter;
 use super::layout::{self, Place};
 use super::view::{
@@ -45,10 +45,9 @@ pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path(queue): Path<String>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
     visitor.may_act()?;
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let request = PlanRequest {
         action: action(&mut pairs)?,
         limit: pairs.number("limit", (1, 1_000_000_000))?,
@@ -222,10 +221,9 @@ pub(super) async fn review(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path(queue): Path<String>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
     visitor.may_act()?;
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let action = action(&mut pairs)?;
     let named = ticked(&mut pairs)?;
     let back = back(&mut pairs, &queue)?;

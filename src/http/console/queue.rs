@@ -1,11 +1,10 @@
 //! A queue: what is in it, page by page, and what can be done with it.
 
 use axum::extract::{Extension, Path, State};
-use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::door::{self, Form, Visitor};
+use super::door::{self, Form, Sought, Visitor};
 use super::filter;
 use super::layout::{self, Place};
 use super::live::Parts;
@@ -75,9 +74,8 @@ pub(super) async fn page(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path(queue): Path<String>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let wanted = Wanted::take(&mut pairs)?;
     pairs.end()?;
     let status = console.status().await;
@@ -332,9 +330,8 @@ pub(super) async fn counts(
     State(console): State<ConsoleState>,
     visitor: Visitor,
     Path(queue): Path<String>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
 ) -> Answer<Markup> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let scan = pairs.number("scan", (1, 1_000_000))?;
     pairs.end()?;
     let turn = console.scan().await;
@@ -404,10 +401,9 @@ pub(super) async fn export(
     State(console): State<ConsoleState>,
     _: Visitor,
     Path(queue): Path<String>,
-    uri: Uri,
+    Sought(mut pairs): Sought,
     Extension(slot): Extension<Slot>,
 ) -> Answer<Response> {
-    let mut pairs = Pairs::of_form(uri.query().unwrap_or_default())?;
     let filter = filter::take(&mut pairs)?;
     pairs.end()?;
     let mut response = exported(console.operator(), &queue, filter, slot).await?;
