@@ -10,6 +10,7 @@
 //! | [`operate`], [`audit`] | the operator's side, and what is written down of each act |
 //! | [`retain`] | bounds of the dead lists |
 //! | [`notify`] | tells people what they should know |
+//! | [`slo`] | what MUTT promises, and whether it keeps it |
 //! | [`guard`] | sheds load for alerters that do not |
 //! | [`survey`], [`http`], [`metrics`], [`history`] | what the outside can see |
 //! | `clean`, `spell` | texts that others wrote, and times and counts, for people |
@@ -39,6 +40,7 @@ pub mod operate;
 pub mod retain;
 pub mod settings;
 pub mod shutdown;
+pub mod slo;
 mod spell;
 pub mod survey;
 pub mod telemetry;

@@ -1,0 +1,276 @@
+//! What is promised, as data: which events count, how many of them must be good, and over what time.
+
+use super::window::{Pairs, Window};
+
+/// One service level objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    /// Lower-case letters, digits and `_`, beginning with a letter; unique.
+    pub name: String,
+    /// What it is promised of: `ingestor`, `forwarder`, ..; like a name.
+    pub component: String,
+    /// For people.
+    pub description: String,
+    /// What is counted.
+    pub indicator: Indicator,
+    /// The share of events that must be good, above 0 and below 1.
+    pub target: f64,
+    /// The time that it holds over; it rolls on. Whole hours.
+    pub period: Window,
+    /// Burn rate above which it is a warning.
+    pub warning: f64,
+    /// Burn rate above which it is critical.
+    pub critical: f64,
+    /// With fewer events in the period nothing is said; with fewer in a stretch there is no burn in it.
+    pub min_events: u64,
+    /// Whether it is nothing unusual that no event comes for hours. Otherwise silence is `unknown`.
+    pub sparse: bool,
+}
+
+impl Objective {
+    /// The stretches that its burn is looked at over.
+    #[must_use]
+    pub fn pairs(&self) -> Pairs {
+        Pairs::of(self.period, self.warning, self.critical)
+    }
+
+    /// Every stretch that has to be asked for, each once, the shortest first.
+    #[must_use]
+    pub fn windows(&self) -> Vec<Window> {
+        let mut windows = self.pairs().windows();
+        windows.push(self.period);
+        windows.sort();
+        windows.dedup();
+        windows
+    }
+
+    /// Silence for so long is `unknown`.
+    #[must_use]
+    pub fn silence(&self) -> Window {
+        if self.sparse {
+            self.period
+        } else {
+            self.pairs().critical.long
+        }
+    }
+
+    /// The bound in seconds of a latency objective.
+    #[must_use]
+    pub fn target_seconds(&self) -> Option<f64> {
+        match &self.indicator {
+            Indicator::Latency { seconds, .. } => Some(*seconds),
+            _ => None,
+        }
+    }
+}
+
+/// What is counted. Every series is a selector: a metric's name, and matchers in braces where needed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Indicator {
+    /// Events, and which of them are good.
+    Ratio {
+        /// Counter of some of them.
+        part: Part,
+        /// Counter of them all.
+        total: Series,
+    },
+    /// Events that took no longer than a bound. The target is the share of them, 0.99 for a p99.
+    Latency {
+        /// The buckets of a histogram in seconds.
+        buckets: Series,
+        /// The bound.
+        seconds: f64,
+    },
+    /// Moments at which a value was within a bound.
+    Moments {
+        /// The value, as PromQL; each of its series counts.
+        query: String,
+        /// How it is compared.
+        op: Op,
+        /// What with.
+        bound: f64,
+        /// From one moment to the next.
+        every: Window,
+    },
+}
+
+/// Which part of the events is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Those that are good.
+    Good(Series),
+    /// Those that are not.
+    Bad(Series),
+}
+
+/// A counter, or the buckets of a histogram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Series {
+    /// A selector, such as `http_requests_total{code="200"}`: its increase over a stretch is summed.
+    Selector(String),
+    /// PromQL with `{{.window}}` where the stretch belongs, which counts the events of that stretch.
+    Template(String),
+}
+
+/// What stands in a template for the stretch.
+pub const WINDOW: &str = "{{.window}}";
+
+/// How a value is compared with its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Below.
+    Lt,
+    /// At most.
+    Lte,
+    /// Above.
+    Gt,
+    /// At least.
+    Gte,
+}
+
+impl Op {
+    /// As PromQL has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lt => "<",
+            Self::Lte => "<=",
+            Self::Gt => ">",
+            Self::Gte => ">=",
+        }
+    }
+}
+
+/// The period unless it is told otherwise.
+pub const PERIOD: Window = Window::hours(24);
+/// Burn rate of a warning unless it is told otherwise.
+pub const WARNING: f64 = 6.0;
+/// Burn rate that is critical unless it is told otherwise.
+pub const CRITICAL: f64 = 14.4;
+/// Events below which nothing is said, unless it is told otherwise.
+pub const MIN_EVENTS: u64 = 10;
+
+/// The objective whose budget holds replays, if one does.
+pub const FORWARDER: &str = "forwarder_availability";
+/// The objective that `slo_ingest_success_target` is of.
+pub const INGESTOR: &str = "ingestor_availability";
+
+/// The objectives of MUTT and of this worker. Names and targets are those of the Python checker.
+#[must_use]
+pub fn built_in() -> Vec<Objective> {
+    let selector = |text: &str| Series::Selector(text.into());
+    let objective = |name: &str, component: &str, description: &str, target, indicator| Objective {
+        name: name.into(),
+        component: component.into(),
+        description: description.into(),
+        indicator,
+        target,
+        period: PERIOD,
+        warning: WARNING,
+        critical: CRITICAL,
+        min_events: MIN_EVENTS,
+        sparse: false,
+    };
+    let good = |part: &str, total: &str| Indicator::Ratio {
+        part: Part::Good(selector(part)),
+        total: selector(total),
+    };
+    let bad = |part: &str, total: &str| Indicator::Ratio {
+        part: Part::Bad(selector(part)),
+        total: selector(total),
+    };
+    let latency = |buckets: &str, seconds| Indicator::Latency {
+        buckets: selector(buckets),
+        seconds,
+    };
+    vec![
+        objective(
+            INGESTOR,
+            "ingestor",
+            "Requests that the ingestor takes",
+            0.999,
+            good(
+                r#"mutt_ingest_requests_total{status="success"}"#,
+                "mutt_ingest_requests_total",
+            ),
+        ),
+        objective(
+            "ingestor_latency_p99",
+            "ingestor",
+            "Requests that the ingestor answers within half a second",
+            0.99,
+            latency("mutt_ingest_latency_seconds_bucket", 0.5),
+        ),
+        objective(
+            FORWARDER,
+            "forwarder",
+            "Requests of the forwarder that Moogsoft takes",
+            0.995,
+            good(
+                r#"mutt_moog_requests_total{status="success"}"#,
+                "mutt_moog_requests_total",
+            ),
+        ),
+        objective(
+            "forwarder_latency_p99",
+            "forwarder",
+            "Requests of the forwarder that Moogsoft answers within two seconds",
+            0.99,
+            latency("mutt_moog_request_latency_seconds_bucket", 2.0),
+        ),
+        objective(
+            "alerter_processing_success",
+            "alerter",
+            "Events that the alerter processes, those without a rule of theirs included",
+            0.999,
+            bad(
+                r#"mutt_alerter_events_processed_total{status=~"poison|error"}"#,
+                "mutt_alerter_events_processed_total",
+            ),
+        ),
+        Objective {
+            sparse: true,
+            ..objective(
+                "alerter_cache_reload_success",
+                "alerter",
+                "Times that the alerter reloads its rules without a failure",
+                0.99,
+                bad(
+                    "mutt_alerter_cache_reload_failures_total",
+                    "mutt_alerter_cache_reload_total",
+                ),
+            )
+        },
+        Objective {
+            sparse: true,
+            ..objective(
+                "remediation_replay_success",
+                "remediation",
+                "Dead letters that this worker brings back to work instead of parking them",
+                0.95,
+                Indicator::Ratio {
+                    part: Part::Bad(selector(
+                        r#"mutt_remediation_messages_total{disposition="dead"}"#,
+                    )),
+                    // What came back was not brought back.
+                    total: Series::Template(
+                        r#"sum(increase(mutt_remediation_messages_total{disposition="dead"}[{{.window}}])) + clamp_min(sum(increase(mutt_remediation_messages_total{disposition="replay"}[{{.window}}])) - sum(increase(mutt_remediation_bounced_total[{{.window}}])), 0)"#
+                            .into(),
+                    ),
+                },
+            )
+        },
+        objective(
+            "remediation_drain_time",
+            "remediation",
+            "Time during which no dead letter waits for more than an hour",
+            0.99,
+            Indicator::Moments {
+                query: "mutt_remediation_oldest_dead_letter_age_seconds".into(),
+                op: Op::Lte,
+                bound: 3_600.0,
+                every: Window::minutes(1),
+            },
+        ),
+    ]
+}
