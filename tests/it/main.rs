@@ -16,6 +16,7 @@ mod cluster;
 mod config;
 mod connection;
 mod console;
+mod dashboards;
 mod demo;
 mod docs;
 mod drain;

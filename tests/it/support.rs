@@ -1,4 +1,4 @@
-//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves, a browser.
+//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves, a browser, a Prometheus.
 
 pub(crate) mod alerter;
 pub(crate) mod alertmanager;
@@ -6,6 +6,7 @@ pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod driver;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod sentinel;
@@ -20,6 +21,7 @@ pub(crate) use alertmanager::Alertmanager;
 pub(crate) use browser::Browser;
 pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
+pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};
 pub(crate) use sentinel::{MASTER, Sentinel, Watched};
