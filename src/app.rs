@@ -38,6 +38,8 @@ use crate::operate::wire::RunView;
 use crate::retain::{self, DeadList, DeadLists, RetainConfig};
 use crate::settings::watch::Knowledge;
 use crate::settings::{self, Settings};
+use crate::slo::known::Known;
+use crate::slo::{self, SloConfig, Slos};
 use crate::survey::{self, Reach, SurveyConfig};
 
 /// How long the loops may take to end; what they then have in flight is safe, it is only not
@@ -101,6 +103,11 @@ pub struct App {
     operator: Operator,
     retain: RetainConfig,
     notify: Option<Told>,
+    slo: (
+        SloConfig,
+        watch::Receiver<Settings>,
+        watch::Sender<Arc<Known>>,
+    ),
     metrics: Metrics,
 }
 
@@ -150,7 +157,7 @@ impl App {
             .as_ref()
             .map_or(Duration::ZERO, |probe| probe.timeout);
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
-        settings::keys().for_each(|key| metrics.settings.key(key));
+        settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
         metrics.settings.enabled(config.settings.enabled);
         let moogsoft = moogsoft(&config, &metrics)?;
 
@@ -171,6 +178,9 @@ impl App {
         };
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
+        let nothing = config.slo.nothing(&config.settings.slo);
+        let (known_slos, slos) = watch::channel(Arc::new(nothing));
+        let slo = (config.slo.clone(), following.clone(), known_slos);
         let beside = beside(&config, &metrics, moogsoft.subscribe());
         let moogsoft = Arc::new(Mutex::new(moogsoft));
         let (journal, scribe) = journal(config.audit.length);
@@ -193,7 +203,7 @@ impl App {
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(&config, &source, deferred.clone()),
+                outlook: outlook(&config, &source, deferred.clone(), slos.clone()),
                 journal: journal.clone(),
                 board: Board::new(&source.name),
                 latch: Latch::new(redis.clone(), &lists.source),
@@ -211,7 +221,12 @@ impl App {
         let first = &config.sources[0].lists.source;
         let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
         let boards: Vec<_> = boards.collect();
-        let api = api.map(|listener| (listener, api_state(&config, &following, &boards, &metrics)));
+        let api = api.map(|listener| {
+            (
+                listener,
+                api_state(&config, &following, &boards, &metrics, slos.clone()),
+            )
+        });
         let (ended, runs) = mpsc::channel(notify::RUNS);
         let notify = told(&config, &boards, runs, &metrics)?;
         let operator = Operator::new(&config).beside(following, boards);
@@ -238,6 +253,7 @@ impl App {
             operator,
             retain: config.retain,
             notify,
+            slo,
             metrics,
         })
     }
@@ -314,6 +330,9 @@ impl App {
         let told = self.notify;
         let told = told.map(|told| told.begin(&mut loops, seen, dead_lists, shutdown.clone()));
         loops.spawn("retain", retain);
+        let (slo, following, known) = self.slo;
+        let slo = slo::run(slo, following, known, self.metrics.slo, shutdown.clone());
+        loops.spawn("slo", slo);
         loops.spawn("runs", self.operator.work(shutdown.clone()));
         loops.spawn(
             "survey",
@@ -380,7 +399,12 @@ fn limits() -> Limits {
 }
 
 /// Looks at the pipeline behind a source's target.
-fn outlook(config: &Config, source: &SourceConfig, deferred: watch::Receiver<Deferred>) -> Outlook {
+fn outlook(
+    config: &Config,
+    source: &SourceConfig,
+    deferred: watch::Receiver<Deferred>,
+    slos: Slos,
+) -> Outlook {
     let Config {
         redis, alert_queue, ..
     } = config;
@@ -397,6 +421,7 @@ fn outlook(config: &Config, source: &SourceConfig, deferred: watch::Receiver<Def
         Arrivals::new(redis.clone(), &source.lists.source, source.fields.clone()),
         source.lists.target == *alert_queue,
         source.backpressure.then_some(deferred),
+        slos,
     )
 }
 
@@ -436,12 +461,13 @@ fn api_state(
     settings: &watch::Receiver<Settings>,
     boards: &[watch::Receiver<DrainStatus>],
     metrics: &Metrics,
+    slos: Slos,
 ) -> ApiState {
     let operator = Operator::new(config).beside(settings.clone(), boards.to_vec());
     // Nobody, where there is no API; then nobody listens either.
     let nobody = Access::Keys(api::Keys::default());
     let access = config.api.as_ref().map_or(nobody, ApiConfig::access);
-    ApiState::new(operator, access, metrics.api.clone())
+    ApiState::new(operator, slos, access, metrics.api.clone())
 }
 
 /// The gate before Moogsoft; without a probe it counts as healthy.

@@ -18,6 +18,7 @@ mod remote;
 mod screen;
 mod shell;
 mod show;
+mod slo;
 mod status;
 mod table;
 mod ticket;

@@ -1,4 +1,4 @@
-//! From environment pairs to a validated configuration. Opens nothing and logs nothing.
+//! From environment pairs to a validated configuration. Opens nothing but `SLO_FILE`, and logs nothing.
 //!
 //! The pairs go through flat structs (one per subsystem) whose fields never fail to parse, so that
 //! every bad variable can be named at once; then the rules that span variables are checked.
@@ -12,6 +12,8 @@ pub mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
+use std::path::Path;
 
 use crate::audit::AuditConfig;
 use crate::dlq::overflow::GuardedLists;
@@ -22,6 +24,7 @@ use crate::link::LinkConfig;
 use crate::notify::NotifyConfig;
 use crate::retain::RetainConfig;
 use crate::settings::Settings;
+use crate::slo::SloConfig;
 use crate::telemetry::TelemetryConfig;
 use reader::Reader;
 use sections::{FixedVars, OperatorVars};
@@ -62,6 +65,8 @@ pub struct Config {
     pub retain: RetainConfig,
     /// Whom to tell of what, if anybody.
     pub notify: Option<NotifyConfig>,
+    /// Whom to ask for the objectives.
+    pub slo: SloConfig,
     /// How to probe Moogsoft; `None` counts it as healthy.
     pub probe: Option<ProbeConfig>,
     /// What is valid and yet worth a warning at the start.
@@ -103,12 +108,27 @@ impl Config {
     pub fn load(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Problems> {
+        Self::load_with(environment, &small_file)
+    }
+
+    /// The same, with what opens `SLO_FILE`, the one file that is a part of the configuration.
+    ///
+    /// # Errors
+    /// [`Problems`] names every bad variable, its value and what was expected.
+    pub fn load_with(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        open: &dyn Fn(&Path) -> Result<String, String>,
+    ) -> Result<Self, Problems> {
         let mut reader = Reader::new(environment);
+        let vars = reader.section()?;
+        let slo = reader.slo(vars);
+        let vars = reader.section()?;
+        let knobs = reader.objectives(vars, slo.prometheus.is_some(), open);
         let vars = reader.section()?;
         let pace = reader.section()?;
         let fixed: FixedVars = reader.section()?;
         let stamp = reader.take("REPLAY_STAMP", fixed.replay_stamp).0;
-        let settings = reader.settings(vars, pace, stamp);
+        let settings = reader.settings(vars, pace, stamp, knobs);
         reader.stamp_for_pace(&settings);
         let required = reader.optional("REPLAY_REQUIRED_FIELDS", fixed.replay_required_fields);
         let required = required.map_or_else(Vec::new, |names| names.0);
@@ -175,6 +195,7 @@ impl Config {
             audit,
             retain,
             notify,
+            slo,
             probe,
             warnings: vec![],
             effective: vec![],
@@ -186,4 +207,19 @@ impl Config {
             ..config
         })
     }
+}
+
+/// Bytes of a file that is a part of the configuration, at most.
+const FILE_SIZE: u64 = 1024 * 1024;
+
+/// The text of a file of moderate size. What is no file, such as a pipe, may never end.
+fn small_file(path: &Path) -> Result<String, String> {
+    let of = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !of.is_file() {
+        return Err("it is not a file".into());
+    }
+    if of.len() > FILE_SIZE {
+        return Err(format!("it is longer than {FILE_SIZE} bytes"));
+    }
+    fs::read_to_string(path).map_err(|error| error.to_string())
 }

@@ -244,7 +244,7 @@ impl Guard {
         for refused in refused {
             let shown: String = refused.text.chars().take(80).collect();
             tracing::warn!(
-                key = refused.key,
+                key = %refused.key,
                 value = shown.escape_debug().to_string(),
                 expected = refused.expected,
                 "rule of the alerters refused, the default counts"

@@ -8,6 +8,7 @@ mod guard;
 mod notify;
 mod rate;
 mod retain;
+mod slo;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -33,6 +34,7 @@ pub use guard::GuardMetrics;
 pub use notify::{NoteResult, NotifyMetrics};
 use rate::ReplayRate;
 pub use retain::RetainMetrics;
+pub use slo::SloMetrics;
 
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
@@ -57,6 +59,8 @@ pub struct Metrics {
     pub retain: RetainMetrics,
     /// The notifications.
     pub notify: NotifyMetrics,
+    /// The service level objectives.
+    pub slo: SloMetrics,
     /// When they were asked for last, in Unix seconds; 0 = never.
     scraped: Arc<AtomicI64>,
 }
@@ -143,6 +147,7 @@ impl Metrics {
             api: ApiMetrics::new(&new)?,
             retain: RetainMetrics::new(&new)?,
             notify: NotifyMetrics::new(&new)?,
+            slo: SloMetrics::new(&new)?,
             scraped: Arc::default(),
             registry: registry.clone(),
         };

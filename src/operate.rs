@@ -113,6 +113,12 @@ impl Operator {
         }
     }
 
+    /// The settings in force, as far as it knows.
+    #[must_use]
+    pub fn in_force(&self) -> Settings {
+        self.settings.borrow().clone()
+    }
+
     /// Its lines to Redis.
     #[must_use]
     pub fn store(&self) -> &Store {

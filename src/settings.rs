@@ -4,15 +4,17 @@
 
 pub mod watch;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::config::value::{Flag, PaceName, Ratio, Value, Whole};
 use crate::drain::pace::PaceRules;
+use crate::slo::knobs::{Knob, Knobs};
 
 /// Depth above which the adaptive pace does not lift the target, unless it is told otherwise.
 const ADAPTIVE_DEPTH: u64 = 1_000;
 
-/// The settings of the drain loops.
+/// The settings of the drain loops, and of the objectives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// False pauses: nothing is drained.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub poison_guard: bool,
     /// How many are too many.
     pub poison_max_ratio: f64,
+    /// The service level objectives.
+    pub slo: Knobs,
 }
 
 impl Settings {
@@ -86,20 +90,60 @@ pub type TargetMaxDepth = Whole<0, 1_000_000_000>;
 pub type MaxPerSecond = Whole<0, 1_000_000>;
 
 /// One dynamic key: its name below `mutt:config:`, and how a text changes the settings.
-struct Key {
+enum Key {
+    /// Of the drain.
+    Drain(&'static DrainKey),
+    /// Of the objectives, which may have names of their own.
+    Slo(Knob),
+}
+
+impl Key {
+    /// All keys, in the order that texts are read and taken in.
+    fn all(base: &Settings) -> impl Iterator<Item = Self> {
+        let slo = base.slo.all().into_iter().map(Self::Slo);
+        KEYS.iter().map(Self::Drain).chain(slo)
+    }
+
+    fn find(key: &str, base: &Settings) -> Option<Self> {
+        Self::all(base).find(|known| known.name() == key)
+    }
+
+    fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Drain(key) => key.name.into(),
+            Self::Slo(knob) => knob.name.clone().into(),
+        }
+    }
+
+    fn apply(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        match self {
+            Self::Drain(key) => (key.apply)(settings, text),
+            Self::Slo(knob) => knob.apply(&mut settings.slo, text),
+        }
+    }
+
+    fn show(&self, settings: &Settings) -> String {
+        match self {
+            Self::Drain(key) => (key.show)(settings),
+            Self::Slo(knob) => knob.show(&settings.slo),
+        }
+    }
+}
+
+struct DrainKey {
     name: &'static str,
     apply: fn(&mut Settings, &str) -> Result<(), String>,
     /// The text that would set it as it is.
     show: fn(&Settings) -> String,
 }
 
-const KEYS: [Key; 14] = [
-    Key {
+static KEYS: [DrainKey; 14] = [
+    DrainKey {
         name: "remediation_enabled",
         show: |settings| settings.enabled.to_string(),
         apply: |settings, text| set(text, |Flag(on)| settings.enabled = on),
     },
-    Key {
+    DrainKey {
         name: "remediation_interval",
         show: |settings| settings.interval.as_secs().to_string(),
         apply: |settings, text| {
@@ -108,26 +152,26 @@ const KEYS: [Key; 14] = [
             })
         },
     },
-    Key {
+    DrainKey {
         name: "remediation_batch_size",
         show: |settings| settings.batch_size.to_string(),
         apply: |settings, text| set::<BatchSize>(text, |value| settings.batch_size = value.0),
     },
-    Key {
+    DrainKey {
         name: "max_poison_retries",
         show: |settings| settings.max_poison_retries.to_string(),
         apply: |settings, text| {
             set::<MaxPoisonRetries>(text, |value| settings.max_poison_retries = value.0)
         },
     },
-    Key {
+    DrainKey {
         name: "remediation_batches_per_cycle",
         show: |settings| settings.batches_per_cycle.to_string(),
         apply: |settings, text| {
             set::<BatchesPerCycle>(text, |value| settings.batches_per_cycle = value.0)
         },
     },
-    Key {
+    DrainKey {
         name: "remediation_batch_pause_ms",
         show: |settings| settings.batch_pause.as_millis().to_string(),
         apply: |settings, text| {
@@ -136,7 +180,7 @@ const KEYS: [Key; 14] = [
             })
         },
     },
-    Key {
+    DrainKey {
         name: "replay_pace",
         show: |settings| {
             if settings.adaptive {
@@ -155,12 +199,12 @@ const KEYS: [Key; 14] = [
             })
         },
     },
-    Key {
+    DrainKey {
         name: "replay_canary_size",
         show: |settings| settings.canary_size.to_string(),
         apply: |settings, text| set::<CanarySize>(text, |value| settings.canary_size = value.0),
     },
-    Key {
+    DrainKey {
         name: "replay_observe_seconds",
         show: |settings| settings.observe.as_secs().to_string(),
         apply: |settings, text| {
@@ -169,31 +213,31 @@ const KEYS: [Key; 14] = [
             })
         },
     },
-    Key {
+    DrainKey {
         name: "replay_max_bounce_ratio",
         show: |settings| settings.max_bounce_ratio.to_string(),
         apply: |settings, text| set(text, |Ratio(ratio)| settings.max_bounce_ratio = ratio),
     },
-    Key {
+    DrainKey {
         name: "replay_target_max_depth",
         show: |settings| settings.pace().target_max_depth.to_string(),
         apply: |settings, text| {
             set::<TargetMaxDepth>(text, |value| settings.target_max_depth = Some(value.0))
         },
     },
-    Key {
+    DrainKey {
         name: "replay_max_per_second",
         show: |settings| settings.max_per_second.to_string(),
         apply: |settings, text| {
             set::<MaxPerSecond>(text, |value| settings.max_per_second = value.0)
         },
     },
-    Key {
+    DrainKey {
         name: "poison_guard_enabled",
         show: |settings| settings.poison_guard.to_string(),
         apply: |settings, text| set(text, |Flag(on)| settings.poison_guard = on),
     },
-    Key {
+    DrainKey {
         name: "poison_max_ratio",
         show: |settings| settings.poison_max_ratio.to_string(),
         apply: |settings, text| set(text, |Ratio(ratio)| settings.poison_max_ratio = ratio),
@@ -205,8 +249,8 @@ fn set<T: Value>(text: &str, store: impl FnOnce(T)) -> Result<(), String> {
 }
 
 /// The names of the dynamic keys, without their prefix.
-pub fn keys() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|key| key.name)
+pub fn keys(base: &Settings) -> impl Iterator<Item = Cow<'static, str>> {
+    Key::all(base).map(|key| key.name())
 }
 
 /// A dynamic key with its prefix.
@@ -220,10 +264,10 @@ pub fn full_key(key: &str) -> String {
 /// # Errors
 /// What was expected.
 pub fn check(key: &str, text: &str, base: &Settings) -> Result<(), String> {
-    let Some(key) = KEYS.iter().find(|known| known.name == key) else {
+    let Some(key) = Key::find(key, base) else {
         return Err("one of the dynamic keys".into());
     };
-    (key.apply)(&mut base.clone(), text)
+    key.apply(&mut base.clone(), text)
 }
 
 /// What a value of a key must be.
@@ -236,15 +280,14 @@ pub fn expected(key: &str, base: &Settings) -> String {
 /// The text that counts for a key unless Redis holds another one.
 #[must_use]
 pub fn shown(key: &str, base: &Settings) -> String {
-    let found = KEYS.iter().find(|known| known.name == key);
-    found.map_or_else(String::new, |key| (key.show)(base))
+    Key::find(key, base).map_or_else(String::new, |key| key.show(base))
 }
 
 /// A value that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The key, without its prefix.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// The text that was found.
     pub text: String,
     /// What would have been right.
@@ -255,10 +298,17 @@ pub struct Refused {
 #[derive(Clone, Debug)]
 pub struct Overlay {
     base: Settings,
-    /// The last good text of each key, in the order of [`keys`].
-    good: [Option<String>; KEYS.len()],
-    /// The last refused text of each key, so that it is refused once and not every few seconds.
-    refused: [Option<String>; KEYS.len()],
+    /// What is remembered of each key, in the order of [`keys`].
+    memory: Vec<Memory>,
+}
+
+/// What is remembered of a key.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    /// The last good text.
+    good: Option<String>,
+    /// The last refused text, so that it is refused once and not every few seconds.
+    refused: Option<String>,
 }
 
 impl Overlay {
@@ -266,10 +316,15 @@ impl Overlay {
     #[must_use]
     pub fn new(base: Settings) -> Self {
         Self {
+            memory: vec![Memory::default(); keys(&base).count()],
             base,
-            good: Default::default(),
-            refused: Default::default(),
         }
+    }
+
+    /// The settings that nothing in Redis overrides.
+    #[must_use]
+    pub fn base(&self) -> &Settings {
+        &self.base
     }
 
     /// Takes what was found, one text a key in the order of [`keys`], `None` for a missing key.
@@ -279,26 +334,26 @@ impl Overlay {
     pub fn take(&mut self, found: &[Option<String>]) -> (Settings, Vec<Refused>) {
         let mut settings = self.base.clone();
         let mut news = Vec::new();
-        for (index, key) in KEYS.iter().enumerate() {
+        let keys = Key::all(&self.base).zip(&mut self.memory);
+        for (index, (key, memory)) in keys.enumerate() {
             let Some(text) = found.get(index).cloned().flatten() else {
-                self.good[index] = None;
-                self.refused[index] = None;
+                *memory = Memory::default();
                 continue;
             };
-            match (key.apply)(&mut settings, &text) {
+            match key.apply(&mut settings, &text) {
                 Ok(()) => {
-                    self.good[index] = Some(text);
-                    self.refused[index] = None;
+                    memory.good = Some(text);
+                    memory.refused = None;
                 }
                 Err(expected) => {
-                    if let Some(good) = &self.good[index] {
+                    if let Some(good) = &memory.good {
                         // It was taken before, so it is taken now.
-                        let _ = (key.apply)(&mut settings, good);
+                        let _ = key.apply(&mut settings, good);
                     }
-                    if self.refused[index].as_ref() != Some(&text) {
-                        self.refused[index] = Some(text.clone());
+                    if memory.refused.as_ref() != Some(&text) {
+                        memory.refused = Some(text.clone());
                         news.push(Refused {
-                            key: key.name,
+                            key: key.name(),
                             text,
                             expected,
                         });
@@ -319,9 +374,9 @@ mod tests {
     }
 
     fn found(pairs: &[(&str, &str)]) -> Vec<Option<String>> {
-        let text = |key| pairs.iter().find(|(name, _)| *name == key);
-        keys()
-            .map(|key| text(key).map(|(_, text)| (*text).to_owned()))
+        let text = |key: &str| pairs.iter().find(|(name, _)| *name == key);
+        keys(&base())
+            .map(|key| text(&key).map(|(_, text)| (*text).to_owned()))
             .collect()
     }
 
@@ -344,7 +399,7 @@ mod tests {
             ("poison_guard_enabled", "no"),
             ("poison_max_ratio", "1"),
         ];
-        assert_eq!(all.len(), keys().count());
+        assert_eq!(all.len(), keys(&base()).count());
         let (settings, refused) = overlay.take(&found(&all));
         assert_eq!(refused, []);
         let expected = Settings {
@@ -363,6 +418,7 @@ mod tests {
             max_per_second: 8,
             poison_guard: false,
             poison_max_ratio: 1.0,
+            slo: base().slo,
         };
         assert_eq!(settings, expected);
         assert_eq!(overlay.take(&found(&[])).0, base());

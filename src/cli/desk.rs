@@ -15,6 +15,8 @@ use crate::operate::wire::{
     QueueDetail, QueueView, RunRequest, RunState, RunView, SettingRequest, SettingView, Status,
     Who,
 };
+use crate::slo::view::SloReport;
+use crate::slo::{self, SloConfig};
 
 /// How often it is asked how a run stands.
 const LOOK: Duration = Duration::from_millis(300);
@@ -36,6 +38,8 @@ pub(crate) enum Desk {
         who: Who,
         /// Whether daemons of this environment look at dynamic settings.
         dynamic: bool,
+        /// Whom to ask for the objectives.
+        slo: Box<SloConfig>,
     },
 }
 
@@ -45,6 +49,17 @@ impl Desk {
         match self {
             Self::Remote(api) => api.get(&["status"], &[]).await,
             Self::Here { operator, .. } => Ok(operator.status().await),
+        }
+    }
+
+    /// How the objectives stand: as the daemon knows, or as Prometheus answers now.
+    pub(crate) async fn slo(&self) -> Result<SloReport, Refusal> {
+        match self {
+            Self::Remote(api) => api.get(&["slo"], &[]).await,
+            Self::Here { operator, slo, .. } => {
+                let knobs = operator.in_force().slo;
+                Ok(SloReport::of(&slo::once(slo, &knobs).await))
+            }
         }
     }
 

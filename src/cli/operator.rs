@@ -12,13 +12,15 @@ use super::plan::{self, PlanArgs};
 use super::show::{self, ShowArgs};
 use super::top::{self, TopArgs};
 use super::transfer::{self, ExportArgs, ImportArgs};
-use super::{Outcome, status};
+use super::{Outcome, slo, status};
 use crate::operate::wire::Action;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// How things stand: queues, gates, pauses, the last passes
     Status(With<Nothing>),
+    /// How the service level objectives stand; exit code 0 if all are ok
+    Slo(With<Nothing>),
     /// List the queues, or the messages of one
     Ls(With<ListArgs>),
     /// Show a message with its history, or count what is in a queue
@@ -58,6 +60,10 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Status(with) => {
             let (desk, screen, Nothing {}) = with.open().await?;
             status::run(&desk, screen).await
+        }
+        Command::Slo(with) => {
+            let (desk, screen, Nothing {}) = with.open().await?;
+            slo::run(&desk, screen).await
         }
         Command::Ls(with) => {
             let (desk, screen, args) = with.open().await?;

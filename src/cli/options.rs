@@ -88,6 +88,7 @@ impl Place {
             operator,
             who: Who { name, from },
             dynamic: config.dynamic,
+            slo: Box::new(config.slo),
         })
     }
 

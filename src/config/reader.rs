@@ -5,6 +5,7 @@ mod guard;
 mod notify;
 mod retain;
 mod sentinels;
+mod slo;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::dlq::queue::Queue;
 use crate::health::probe::ProbeConfig;
 use crate::link::LinkConfig;
 use crate::settings::Settings;
+use crate::slo::knobs::Knobs;
 use crate::telemetry::TelemetryConfig;
 pub(super) use notify::{Base, Events, HmacSecret, Receivers};
 
@@ -32,6 +34,8 @@ pub(super) struct Reader {
     set: BTreeMap<String, String>,
     /// Variables of sources of one's own.
     of_sources: BTreeMap<String, String>,
+    /// Variables of single objectives.
+    of_slos: BTreeMap<String, String>,
     shown: BTreeMap<&'static str, String>,
     problems: Vec<String>,
     warnings: Vec<String>,
@@ -43,6 +47,7 @@ impl Reader {
             pairs: Vec::new(),
             set: BTreeMap::new(),
             of_sources: BTreeMap::new(),
+            of_slos: BTreeMap::new(),
             shown: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -68,6 +73,9 @@ impl Reader {
                 }
                 Ok(text) if name.starts_with("SOURCE_") => {
                     reader.of_sources.insert(name, text);
+                }
+                Ok(text) if name.starts_with("SLO_") => {
+                    reader.of_slos.insert(name, text);
                 }
                 _ => reader.warnings.extend(misspelt(&name)),
             }
@@ -138,6 +146,7 @@ impl Reader {
         vars: SettingVars,
         pace: PaceVars,
         stamped: bool,
+        slo: Knobs,
     ) -> Settings {
         let interval = self
             .take("REMEDIATION_INTERVAL", vars.remediation_interval)
@@ -178,6 +187,7 @@ impl Reader {
                 .take("POISON_GUARD_ENABLED", pace.poison_guard_enabled)
                 .0,
             poison_max_ratio: self.take("POISON_MAX_RATIO", pace.poison_max_ratio).0,
+            slo,
         };
         if settings.max_poison_retries == 0 {
             self.warn(
@@ -218,7 +228,6 @@ impl Reader {
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             vars.otel_exporter_otlp_endpoint,
         );
-        self.optional("PROMETHEUS_URL", vars.prometheus_url);
         if otel {
             self.warn("OTEL_ENABLED=true has no effect: traces are not exported in this version");
         }
@@ -400,12 +409,13 @@ impl Reader {
             shown: self.shown.get(variable.name).cloned().unwrap_or_default(),
             from_environment: self.set.contains_key(variable.name),
         });
-        let of_sources = self.of_sources.iter().map(|(name, text)| Effective {
+        let of_names = self.of_sources.iter().chain(&self.of_slos);
+        let of_names = of_names.map(|(name, text)| Effective {
             name: name.clone(),
             shown: text.clone(),
             from_environment: true,
         });
-        let effective = effective.chain(of_sources).collect();
+        let effective = effective.chain(of_names).collect();
         Ok((self.warnings, effective))
     }
 }
@@ -413,7 +423,13 @@ impl Reader {
 /// A warning about a name that looks like one of ours and is none.
 fn misspelt(name: &str) -> Option<String> {
     let ours = name.starts_with("REMEDIATION_") || name.starts_with("REPLAY_");
-    let may_be = ["MOOG_", "BACKPRESSURE_", "NOTIFY_", "POISON_"];
+    let may_be = [
+        "MOOG_",
+        "BACKPRESSURE_",
+        "NOTIFY_",
+        "POISON_",
+        "PROMETHEUS_",
+    ];
     if !ours && !may_be.iter().any(|start| name.starts_with(start)) {
         return None;
     }

@@ -16,6 +16,7 @@ use crate::settings::{
     BatchPause, BatchSize, BatchesPerCycle, CanarySize, Interval, MaxPerSecond, MaxPoisonRetries,
     Observe, TargetMaxDepth,
 };
+use crate::slo::knobs::{BurnRate, Hours, Target};
 
 #[derive(Deserialize)]
 pub(super) struct SettingVars {
@@ -147,5 +148,27 @@ pub(super) struct TelemetryVars {
     pub(super) otel_service_name: Field<Text>,
     pub(super) otel_enabled: Field<Flag>,
     pub(super) otel_exporter_otlp_endpoint: Option<Field<HttpUrl>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PrometheusVars {
     pub(super) prometheus_url: Option<Field<HttpUrl>>,
+    pub(super) prometheus_token: Option<Field<HeaderSecret>>,
+    pub(super) prometheus_username: Option<Field<Text>>,
+    pub(super) prometheus_password: Option<Field<SecretString>>,
+    pub(super) prometheus_ca_cert_path: Option<Field<PathBuf>>,
+    pub(super) prometheus_timeout: Field<Whole<1, 60>>,
+    pub(super) slo_interval: Field<Whole<5, 3_600>>,
+    pub(super) slo_stale_seconds: Field<Whole<10, 86_400>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SloVars {
+    pub(super) slo_file: Option<Field<PathBuf>>,
+    pub(super) slo_ingest_success_target: Option<Field<Target>>,
+    pub(super) slo_forward_success_target: Option<Field<Target>>,
+    pub(super) slo_window_hours: Field<Hours>,
+    pub(super) slo_burn_rate_warning: Field<BurnRate>,
+    pub(super) slo_burn_rate_critical: Field<BurnRate>,
+    pub(super) replay_slo_gate: Field<Flag>,
 }

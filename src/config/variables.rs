@@ -404,6 +404,82 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Service level objectives",
+        variables: &[
+            var(
+                "PROMETHEUS_URL",
+                "",
+                "http or https address that /api/v1/query lies below; without it nothing is known of the objectives",
+            ),
+            var(
+                "PROMETHEUS_TOKEN",
+                "",
+                "bearer token, where Prometheus asks for one (a secret)",
+            ),
+            var(
+                "PROMETHEUS_USERNAME",
+                "",
+                "user, where Prometheus asks for one instead",
+            ),
+            var("PROMETHEUS_PASSWORD", "", "secret of that user"),
+            var(
+                "PROMETHEUS_CA_CERT_PATH",
+                "",
+                "PEM file of the authority that certifies Prometheus, besides those of the system",
+            ),
+            var(
+                "PROMETHEUS_TIMEOUT",
+                "5",
+                "seconds to wait for an answer, before it is asked once more",
+            ),
+            var(
+                "SLO_INTERVAL",
+                "30",
+                "seconds from one round of questions to the next",
+            ),
+            var(
+                "SLO_STALE_SECONDS",
+                "300",
+                "seconds that the last answers count while Prometheus is away; afterwards nothing is known",
+            ),
+            var(
+                "SLO_FILE",
+                "",
+                "OpenSLO file with objectives of one's own, besides the built-in ones",
+            ),
+            var(
+                "SLO_INGEST_SUCCESS_TARGET",
+                "",
+                "target of ingestor_availability; without it 0.999",
+            ),
+            var(
+                "SLO_FORWARD_SUCCESS_TARGET",
+                "",
+                "target of forwarder_availability; without it 0.995",
+            ),
+            var(
+                "SLO_WINDOW_HOURS",
+                "24",
+                "hours that the built-in objectives hold over; SLO_<NAME>_WINDOW_HOURS for one of them",
+            ),
+            var(
+                "SLO_BURN_RATE_WARNING",
+                "6",
+                "burn rate above which an objective is a warning; SLO_<NAME>_BURN_RATE_WARNING for one of them",
+            ),
+            var(
+                "SLO_BURN_RATE_CRITICAL",
+                "14.4",
+                "burn rate above which it is critical; SLO_<NAME>_BURN_RATE_CRITICAL for one of them",
+            ),
+            var(
+                "REPLAY_SLO_GATE",
+                "false",
+                "true: nothing is replayed while the budget of forwarder_availability burns critically",
+            ),
+        ],
+    },
+    Group {
         title: "Process",
         variables: &[
             var(
@@ -451,11 +527,6 @@ pub const GROUPS: &[Group] = &[
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "",
                 "traces are not exported yet",
-            ),
-            var(
-                "PROMETHEUS_URL",
-                "",
-                "service level objectives are not computed yet",
             ),
         ],
     },

@@ -30,6 +30,8 @@ pub enum Shut {
     Backpressure,
     /// The guard has the replays wait while the alerter is above its shed threshold.
     Deferred,
+    /// The forwarder spends its error budget critically fast.
+    Budget,
     /// Too many of the last replays came back.
     Bounces,
     /// So many messages have used up their retries that the fault must lie upstream.
@@ -38,7 +40,7 @@ pub enum Shut {
 
 impl Shut {
     /// Every cause, for closed metric label sets.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Disabled,
         Self::Paused,
         Self::Run,
@@ -46,6 +48,7 @@ impl Shut {
         Self::Breaker,
         Self::Backpressure,
         Self::Deferred,
+        Self::Budget,
         Self::Bounces,
         Self::Systemic,
     ];
@@ -61,6 +64,7 @@ impl Shut {
             Self::Breaker => "circuit_breaker",
             Self::Backpressure => "backpressure",
             Self::Deferred => "deferred",
+            Self::Budget => "slo",
             Self::Bounces => "bounces",
             Self::Systemic => "systemic",
         }

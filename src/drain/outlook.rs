@@ -11,6 +11,7 @@ use crate::dlq::ahead::{Ahead, Breaker, Hold, Seen};
 use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
+use crate::slo::Slos;
 
 /// For so long a look serves further decisions, own replays counted in. Where only the depths have
 /// to be new, what came back is not looked for more often than that either.
@@ -24,6 +25,8 @@ pub struct Outlook {
     target_is_alert_queue: bool,
     /// Whether the guard has replays wait; `None` if it is nothing to these.
     deferred: Option<watch::Receiver<Deferred>>,
+    /// Whether the forwarder's error budget has replays wait.
+    slos: Slos,
     began: Instant,
     last: Option<(Instant, Seen)>,
     /// When what came back was looked for.
@@ -41,12 +44,14 @@ impl Outlook {
         arrivals: Arrivals,
         target_is_alert_queue: bool,
         deferred: Option<watch::Receiver<Deferred>>,
+        slos: Slos,
     ) -> Self {
         Self {
             ahead,
             arrivals,
             target_is_alert_queue,
             deferred,
+            slos,
             began: Instant::now(),
             last: None,
             searched: None,
@@ -152,7 +157,8 @@ impl Outlook {
             (None, _) => {
                 let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
                 let deferred = self.deferred.as_ref().is_some_and(holds);
-                deferred.then_some(Shut::Deferred)
+                let budget = || self.slos.borrow().holds().then_some(Shut::Budget);
+                deferred.then_some(Shut::Deferred).or_else(budget)
             }
         };
         View {

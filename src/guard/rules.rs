@@ -112,7 +112,7 @@ impl Reader {
             if refused.as_ref() != Some(&text) {
                 *refused = Some(text.clone());
                 news.push(Refused {
-                    key,
+                    key: key.into(),
                     text,
                     expected,
                 });

@@ -39,6 +39,8 @@ use super::CLOSE_TIMEOUT;
 use crate::metrics::ApiMetrics;
 use crate::operate::Operator;
 use crate::operate::wire::Who;
+use crate::slo::Slos;
+use crate::slo::known::Known;
 use failures::Failures;
 
 /// Where all pages are.
@@ -78,6 +80,7 @@ pub struct ApiState(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     operator: Operator,
+    slos: Slos,
     access: Access,
     metrics: Option<ApiMetrics>,
     failures: Mutex<Failures>,
@@ -90,19 +93,20 @@ struct Shared {
 impl ApiState {
     /// For a listener.
     #[must_use]
-    pub fn new(operator: Operator, access: Access, metrics: ApiMetrics) -> Self {
-        Self::with(operator, access, Some(metrics))
+    pub fn new(operator: Operator, slos: Slos, access: Access, metrics: ApiMetrics) -> Self {
+        Self::with(operator, slos, access, Some(metrics))
     }
 
     /// For the command line, which asks in its own process: nobody is asked for a key.
     #[must_use]
-    pub fn in_process(operator: Operator, who: Who) -> Self {
-        Self::with(operator, Access::Known(who), None)
+    pub fn in_process(operator: Operator, slos: Slos, who: Who) -> Self {
+        Self::with(operator, slos, Access::Known(who), None)
     }
 
-    fn with(operator: Operator, access: Access, metrics: Option<ApiMetrics>) -> Self {
+    fn with(operator: Operator, slos: Slos, access: Access, metrics: Option<ApiMetrics>) -> Self {
         Self(Arc::new(Shared {
             operator,
+            slos,
             access,
             metrics,
             failures: Mutex::default(),
@@ -115,6 +119,11 @@ impl ApiState {
     /// What it speaks to.
     pub(super) fn operator(&self) -> &Operator {
         &self.0.operator
+    }
+
+    /// What is known of the objectives.
+    pub(super) fn slos(&self) -> Arc<Known> {
+        self.0.slos.borrow().clone()
     }
 
     /// How it is found out who asks.
@@ -159,6 +168,7 @@ pub fn routes(api: ApiState) -> Router {
         .routes(routes!(look::settings))
         .routes(routes!(acts::set, acts::unset))
         .routes(routes!(look::audit))
+        .routes(routes!(look::slo))
         .routes(routes!(document::openapi));
     let all = OpenApiRouter::with_openapi(document::empty()).nest(BASE, pages);
     let (router, document) = all.split_for_parts();

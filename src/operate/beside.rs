@@ -137,7 +137,7 @@ impl Operator {
     /// When they cannot be read; those of the environment count on.
     pub async fn catch_up(&mut self) -> Result<(), link::Error> {
         let mut links = Links::new(self.store.config().clone());
-        let found = settings::watch::read(&mut links).await?;
+        let found = settings::watch::read(&mut links, &self.base).await?;
         let (settings, _) = Overlay::new((*self.base).clone()).take(&found);
         (_, self.settings) = watch::channel(settings);
         Ok(())
@@ -149,13 +149,13 @@ impl Operator {
     /// [`Error::Redis`].
     pub async fn settings(&self) -> Result<Vec<SettingView>, Error> {
         let mut views = vec![];
-        for key in settings::keys() {
-            views.push(self.setting(key).await?);
+        for key in settings::keys(&self.base) {
+            views.push(self.setting(&key).await?);
         }
         Ok(views)
     }
 
-    async fn setting(&self, key: &'static str) -> Result<SettingView, Error> {
+    async fn setting(&self, key: &str) -> Result<SettingView, Error> {
         let full = settings::full_key(key);
         let value: Option<Vec<u8>> = self.store.read(&full, redis::cmd("GET").arg(&full)).await?;
         let value = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -191,7 +191,7 @@ impl Operator {
         request: &SettingRequest,
         who: &Who,
     ) -> Result<SettingView, Error> {
-        let key = known(key)?;
+        self.known(key)?;
         bounds("seconds", request.seconds, LONGEST)?;
         let value = request.value.trim();
         settings::check(key, value, &self.base)
@@ -209,13 +209,20 @@ impl Operator {
     /// # Errors
     /// [`Error`] says which.
     pub async fn unset(&self, key: &str, who: &Who) -> Result<SettingView, Error> {
-        let key = known(key)?;
+        self.known(key)?;
         self.change(key, ("DEL", &[]), "(unset)", who).await
+    }
+
+    fn known(&self, key: &str) -> Result<(), Error> {
+        if settings::keys(&self.base).any(|known| known == key) {
+            return Ok(());
+        }
+        Err(Error::not_found("setting", key))
     }
 
     async fn change(
         &self,
-        key: &'static str,
+        key: &str,
         deed: (&str, &[&str]),
         value: &str,
         who: &Who,
@@ -386,9 +393,4 @@ impl Counting {
             moved: 0,
         }
     }
-}
-
-fn known(key: &str) -> Result<&'static str, Error> {
-    let found = settings::keys().find(|known| *known == key);
-    found.ok_or_else(|| Error::not_found("setting", key))
 }

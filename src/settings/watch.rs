@@ -70,7 +70,7 @@ pub async fn run(
             subscriber = subscribe(&mut links).await;
         }
         // Read after subscribing, so that no update falls between the two.
-        match read(&mut links).await {
+        match read(&mut links, overlay.base()).await {
             Ok(texts) => {
                 failing = None;
                 publish(&mut overlay, &texts, &settings, &metrics, &told);
@@ -122,16 +122,16 @@ fn publish(
 ) {
     let (now, refused) = overlay.take(found);
     for refused in refused {
-        metrics.refused(refused.key);
+        metrics.refused(&refused.key);
         let shown: String = refused.text.chars().take(80).collect();
         let said = [
-            ("key", refused.key),
+            ("key", refused.key.as_ref()),
             ("value", &shown),
             ("expected", &refused.expected),
         ];
         journal.tell(audit.as_ref(), entry(Kind::Refused, said));
         tracing::warn!(
-            key = refused.key,
+            key = %refused.key,
             value = shown.escape_debug().to_string(),
             expected = refused.expected,
             "dynamic setting refused, the last good value stays"
@@ -149,13 +149,13 @@ fn publish(
 }
 
 /// What Redis holds, one text a key in the order of [`keys`].
-pub(crate) async fn read(links: &mut Links) -> Result<Vec<Option<String>>, Error> {
+pub(crate) async fn read(links: &mut Links, base: &Settings) -> Result<Vec<Option<String>>, Error> {
     let mut found = Vec::new();
-    for key in keys() {
+    for key in keys(base) {
         // Bytes, because a value that is no text must be refused and not end the reading. The same
         // goes for a key that is no string.
         let mut get = redis::cmd("GET");
-        let key = full_key(key);
+        let key = full_key(&key);
         get.arg(&key);
         found.push(match links.to(&key).call::<Option<Vec<u8>>>(&get).await {
             Ok(value) => value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),

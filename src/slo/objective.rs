@@ -44,6 +44,12 @@ impl Objective {
         windows
     }
 
+    /// From one point of its charts to the next: about a hundredth of the period, in whole minutes.
+    #[must_use]
+    pub fn step(&self) -> Window {
+        Window::minutes((self.period.as_secs() / 96 / 60).max(1))
+    }
+
     /// Silence for so long is `unknown`.
     #[must_use]
     pub fn silence(&self) -> Window {

@@ -10,6 +10,7 @@ use mutt_remediation::dlq::envelope::Fields;
 use mutt_remediation::drain::outlook::Outlook;
 use mutt_remediation::guard::Deferred;
 use mutt_remediation::link::LinkConfig;
+use mutt_remediation::slo::known::{Known, Reach};
 use tokio::sync::watch;
 
 use crate::support::{Proxy, Redis, SOURCE, TARGET};
@@ -226,11 +227,15 @@ async fn what_came_back_is_kept_for_the_next_view_if_the_queues_ahead_cannot_be_
         holds: vec![],
     };
     let (_guard, deferred) = watch::channel(Deferred::default());
+    let seconds = Duration::from_secs(30);
+    let nothing = Known::nothing(Reach::Off, seconds, seconds);
+    let (_, slos) = watch::channel(Arc::new(nothing));
     let mut outlook = Outlook::new(
         Ahead::new(line(proxy.port()), ahead),
         Arrivals::new(line(redis.port()), SOURCE, Fields::alerter()),
         false,
         Some(deferred),
+        slos,
     );
     outlook.view(true).await.expect("both can be looked at");
     redis.dead_letter(&[bounce(1, 3), "{".to_owned()]).await;

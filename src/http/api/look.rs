@@ -11,6 +11,7 @@ use crate::operate::wire::{
     AuditPage, AuditRequest, Detail, FieldText, Filter, Original, Page, PageRequest, QueueDetail,
     QueueView, RunView, SettingView, Status,
 };
+use crate::slo::view::SloReport;
 
 const LIMIT: (u64, u64) = (1, 500);
 const SCAN: (u64, u64) = (1, 1_000_000);
@@ -339,4 +340,16 @@ pub(super) async fn audit(
     Asked(request): Asked<AuditRequest>,
 ) -> Answer<AuditPage> {
     Reply::ok(api.0.operator.audit(&request).await?)
+}
+
+/// How the service level objectives stand
+///
+/// It is answered at once from what is known: while Prometheus is away the last answers count, marked
+/// as stale, and later nothing does.
+#[utoipa::path(
+    get, path = "/slo", tag = "status",
+    responses((status = 200, description = "All objectives.", body = SloReport), Always),
+)]
+pub(super) async fn slo(State(api): State<ApiState>, _: Asked<()>) -> Answer<SloReport> {
+    Reply::ok(SloReport::of(&api.slos()))
 }

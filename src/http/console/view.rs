@@ -127,6 +127,10 @@ pub(super) fn why(drain: &DrainStatus) -> (&'static str, &'static str) {
             "The guard holds replays back while the alerter is above its shed threshold.",
             "It opens by itself when the alerter has caught up.",
         ),
+        (_, "slo") => (
+            "The forwarder spends its error budget critically fast.",
+            "It opens by itself when it does not any more; see the SLO page, and replay_slo_gate in the settings.",
+        ),
         (_, "bounces") => (
             "Too many of the last replays came back.",
             "See in the messages why they fail; it tries again by itself after a pause.",

@@ -31,6 +31,7 @@ pub(super) fn meaning(drain: &DrainStatus) -> &'static str {
         (_, "circuit_breaker") => "the circuit breaker of the forwarder is open",
         (_, "backpressure") => "the queue in front of the forwarder is too full",
         (_, "deferred") => "the alerter is above its shed threshold",
+        (_, "slo") => "the forwarder spends its error budget critically fast",
         (_, "bounces") => "too many of the last replays came back",
         (_, "systemic") => "parking has stopped",
         _ => "nobody has looked yet",

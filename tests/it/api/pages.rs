@@ -1,6 +1,7 @@
 //! What can be looked at, and what the API tells of itself.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -11,6 +12,7 @@ use mutt_remediation::operate::Operator;
 use mutt_remediation::operate::wire::Who;
 use reqwest::Method;
 use serde_json::Value;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{Asker, KEY, answered, letter, with_letters};
@@ -254,7 +256,8 @@ async fn the_same_pages_answer_in_process_where_no_key_is_needed() {
         name: "alice@here".into(),
         from: "cli".into(),
     };
-    let pages = routes(ApiState::in_process(Operator::new(&config), who));
+    let (_, slos) = watch::channel(Arc::new(config.slo.nothing(&config.settings.slo)));
+    let pages = routes(ApiState::in_process(Operator::new(&config), slos, who));
     let ask = async |method: &str, path: &str, body: &'static str| {
         let request = Request::builder().method(method).uri(path);
         let request = request.header("content-type", "application/json");
