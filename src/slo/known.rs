@@ -182,3 +182,113 @@ impl Entry {
         each.filter(|(_, left)| left.is_finite()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::super::objective::built_in;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn known(state: State) -> Known {
+        let mut known = Known::nothing(Reach::Up, SECOND * 10, SECOND * 60);
+        known.follow(built_in());
+        for entry in &mut known.entries {
+            let mut judgement = Judgement::unknown("because");
+            judgement.state = state;
+            judgement.availability = Some(0.5);
+            entry.last = Some(Answer {
+                at: Instant::now(),
+                judgement,
+            });
+        }
+        known
+    }
+
+    fn first(known: &Known) -> Now {
+        known.now(&known.entries[0])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_grows_stale_and_then_says_nothing() {
+        let mut known = known(State::Ok);
+        assert_eq!(first(&known).judgement.message, "because");
+        assert!(!first(&known).stale);
+
+        known.entries[0].failed = Some("Prometheus is away: refused".into());
+        advance(SECOND * 20).await;
+        let now = first(&known);
+        assert!(now.stale);
+        assert_eq!(now.judgement.state, State::Ok);
+        assert_eq!(now.judgement.availability, Some(0.5));
+        let message = "as of 20 s ago, since then Prometheus is away: refused: because";
+        assert_eq!(now.judgement.message, message);
+
+        advance(SECOND * 41).await;
+        let now = first(&known);
+        assert!(now.stale);
+        assert_eq!(now.judgement.state, State::Unknown);
+        assert_eq!(now.judgement.availability, None);
+        assert!(now.judgement.message.contains("refused"), "{now:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_does_not_keep_an_answer_fresh() {
+        let known = known(State::Ok);
+        advance(SECOND * 31).await;
+        assert!(first(&known).stale);
+        advance(SECOND * 30).await;
+        assert_eq!(first(&known).judgement.state, State::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_budget_that_is_known_to_burn_holds_replays() {
+        for state in State::ALL {
+            let mut known = known(state);
+            assert!(!known.holds(), "{state}: the gate is off");
+            known.gate = true;
+            assert_eq!(known.holds(), state == State::Critical, "{state}");
+        }
+        let mut known = known(State::Critical);
+        known.gate = true;
+        known
+            .entries
+            .retain(|entry| entry.objective.name != objective::FORWARDER);
+        assert!(!known.holds(), "another's budget");
+        let mut known = self::known(State::Critical);
+        known.gate = true;
+        advance(SECOND * 61).await;
+        assert!(!known.holds(), "what it was is not known to be so still");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_stays_with_an_objective_that_stays_as_it_is() {
+        let mut known = known(State::Ok);
+        let mut objectives = built_in();
+        objectives.swap(0, 1);
+        objectives[0].target = 0.5;
+        known.follow(objectives);
+        assert_eq!(known.entries.len(), built_in().len());
+        assert!(known.entries[0].last.is_none());
+        assert!(known.entries[1..].iter().all(|entry| entry.last.is_some()));
+    }
+
+    #[test]
+    fn a_budget_goes_down_step_by_step() {
+        let mut entry = Entry::new(built_in().swap_remove(0));
+        entry.objective.target = 0.9;
+        entry.steps = [(100, 5.0), (200, 0.0), (300, 20.0)]
+            .map(|(at, bad)| (at, Count::of_bad(bad, 100.0)))
+            .into();
+        let left: Vec<_> = entry.burn_down();
+        let texts: Vec<_> = left
+            .iter()
+            .map(|(at, left)| format!("{at} {left:.3}"))
+            .collect();
+        assert_eq!(texts, ["100 0.833", "200 0.833", "300 0.167"]);
+        entry.steps = Arc::default();
+        assert_eq!(entry.burn_down(), []);
+    }
+}

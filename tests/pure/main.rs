@@ -14,3 +14,4 @@ mod fuzz;
 mod pace;
 mod pipeline;
 mod plots;
+mod slo;
