@@ -229,7 +229,9 @@ fn tell(before: &Known, now: &Known) {
         let judgement = now.now(entry).judgement;
         let state = judgement.state;
         let was = was.map(|was| was.judgement.state);
-        if was == Some(state) || (was.is_none() && entry.last.is_none()) {
+        // That all is well from the start is no news.
+        let first = was.is_none() && (entry.last.is_none() || state == State::Ok);
+        if was == Some(state) || first {
             continue;
         }
         let (slo, component) = (&objective.name, &objective.component);

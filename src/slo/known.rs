@@ -144,17 +144,18 @@ impl Known {
         }
     }
 
-    /// Whether replays are to wait: the forwarder's budget is known to burn critically. What is not
-    /// known holds nothing, or an outage of Prometheus would be one of the drain.
+    /// Whether replays are to wait: the forwarder's budget is known to burn critically, or the first
+    /// question is still out. What is not known holds nothing else, or an outage of Prometheus would be
+    /// one of the drain.
     #[must_use]
     pub fn holds(&self) -> bool {
+        if !self.gate {
+            return false;
+        }
         let forwarder = |entry: &&Entry| entry.objective.name == objective::FORWARDER;
-        self.gate
-            && self
-                .entries
-                .iter()
-                .find(forwarder)
-                .is_some_and(|entry| self.now(entry).judgement.state == State::Critical)
+        let entry = self.entries.iter().find(forwarder);
+        let critical = |entry| self.now(entry).judgement.state == State::Critical;
+        self.prometheus == Reach::NotAsked || entry.is_some_and(critical)
     }
 }
 
@@ -261,6 +262,8 @@ mod tests {
         known.gate = true;
         advance(SECOND * 61).await;
         assert!(!known.holds(), "what it was is not known to be so still");
+        known.prometheus = Reach::NotAsked;
+        assert!(known.holds(), "the answer is on its way");
     }
 
     #[tokio::test(start_paused = true)]

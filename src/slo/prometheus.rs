@@ -116,25 +116,15 @@ impl Prometheus {
     }
 
     async fn once(&mut self, path: &str, body: String) -> Result<Vec<Series>, Failure> {
-        let mut answer = self
-            .request(path)?
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| {
-                if error.is_timeout() {
-                    let seconds = self.config.timeout.as_secs();
-                    return Failure::Away(format!("no answer within {seconds} s"));
-                }
-                Failure::Away(cause(error))
-            })?;
+        let sent = self.request(path)?.body(body).send().await;
+        let mut answer = sent.map_err(|error| self.away(error))?;
         let status = answer.status().as_u16();
+        // Of the others the body is not what Prometheus writes.
+        if !matches!(status, 200 | 400 | 422) {
+            return Err(Failure::Away(unexpected(status)));
+        }
         let mut text = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(|error| Failure::Away(cause(error)))?
-        {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.away(error))? {
             text.extend_from_slice(&chunk);
             if text.len() > MOST {
                 return Err(Failure::Refused(format!(
@@ -142,28 +132,24 @@ impl Prometheus {
                 )));
             }
         }
-        let read = serde_json::from_slice::<Body>(&text);
-        match (status, read) {
-            (200, Ok(body)) => body.series().map_err(Failure::Refused),
-            (200, Err(_)) => Err(Failure::Away(
-                "what answers does not speak like Prometheus: check PROMETHEUS_URL".into(),
-            )),
-            (400 | 422, Ok(body)) => Err(Failure::Refused(format!(
+        match serde_json::from_slice::<Body>(&text) {
+            Ok(body) if status == 200 => body.series().map_err(Failure::Refused),
+            Ok(body) => Err(Failure::Refused(format!(
                 "Prometheus refuses the query: {}",
                 body.error().unwrap_or_else(|| "no reason given".into())
             ))),
-            (401 | 403, _) => Err(Failure::Away(format!(
-                "answered {status}: check PROMETHEUS_TOKEN, or PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD"
-            ))),
-            (404, _) => Err(Failure::Away(
-                "answered 404: check the path of PROMETHEUS_URL, /api/v1/query is looked for below it"
-                    .into(),
+            Err(_) => Err(Failure::Away(
+                "what answers does not speak like Prometheus: check PROMETHEUS_URL".into(),
             )),
-            (300..=399, _) => Err(Failure::Away(format!(
-                "answered {status}, a redirect, which is not followed"
-            ))),
-            _ => Err(Failure::Away(format!("answered {status}"))),
         }
+    }
+
+    fn away(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            let seconds = self.config.timeout.as_secs();
+            return Failure::Away(format!("no answer within {seconds} s"));
+        }
+        Failure::Away(cause(error))
     }
 
     fn request(&mut self, path: &str) -> Result<RequestBuilder, Failure> {
@@ -183,6 +169,17 @@ impl Prometheus {
             }
         })
     }
+}
+
+/// What a status means that Prometheus itself does not answer with.
+fn unexpected(status: u16) -> String {
+    let advice = match status {
+        300..=399 => ", a redirect, which is not followed",
+        401 | 403 => ": check PROMETHEUS_TOKEN, or PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD",
+        404 => ": check the path of PROMETHEUS_URL, /api/v1/query is looked for below it",
+        _ => "",
+    };
+    format!("answered {status}{advice}")
 }
 
 fn client(config: &PrometheusConfig) -> Result<Client, Failure> {

@@ -30,5 +30,6 @@ mod operate;
 mod sentinel;
 mod settings;
 mod shutdown;
+mod slo;
 mod sources;
 mod support;

@@ -14,6 +14,8 @@ pub struct Prometheus {
     child: Option<Child>,
     dir: TempDir,
     port: u16,
+    /// What its listener asks of its clients.
+    web: String,
 }
 
 impl Prometheus {
@@ -47,18 +49,38 @@ impl Prometheus {
             child: None,
             dir,
             port: free_port().expect("a port"),
+            web: String::new(),
         }
+    }
+
+    /// Has its listener ask for this, before it is started: the text of its web configuration.
+    pub fn guarded_by(&mut self, web: &str) {
+        web.clone_into(&mut self.web);
+    }
+
+    /// Gives it a past, before it is started: samples in the OpenMetrics format.
+    pub fn fill(&self, samples: &str) {
+        let file = self.dir.path().join("past");
+        fs::write(&file, samples).expect("written");
+        let made = Command::new("promtool")
+            .args(["tsdb", "create-blocks-from", "--quiet", "openmetrics"])
+            .args([&file, &self.dir.path().join("data")])
+            .output()
+            .expect("promtool is installed by `.ci/setup test`");
+        assert!(made.status.success(), "{made:?}");
     }
 
     /// Starts it, on the data that it had, and waits until it answers.
     pub async fn up(&mut self) {
         let path = |name: &str| self.dir.path().join(name);
         let log = File::create(path("log")).expect("a log");
+        fs::write(path("web.yml"), &self.web).expect("written");
         let child = Command::new("prometheus")
             .arg(format!(
                 "--config.file={}",
                 path("prometheus.yml").display()
             ))
+            .arg(format!("--web.config.file={}", path("web.yml").display()))
             .arg(format!("--storage.tsdb.path={}", path("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{}", self.port))
             .stdin(Stdio::null())
@@ -72,6 +94,10 @@ impl Prometheus {
         until(
             &format!("Prometheus is ready; it says {}", log()),
             || async {
+                // Where it asks who we are, its log has to do.
+                if !self.web.is_empty() {
+                    return log().contains("Server is ready to receive web requests");
+                }
                 let answer = client().get(&url).send().await;
                 answer.is_ok_and(|answer| answer.status().is_success())
             },

@@ -14,6 +14,8 @@ pub enum Manner {
     Hang,
     /// A status line, then body without end.
     EndlessBody,
+    /// The same, of what went well.
+    EndlessAnswer,
     /// A head that comes a byte at a time, and has no end.
     Drip,
     /// Asks to be left alone for a second.
@@ -95,7 +97,8 @@ async fn answer(
             stream.write_all(head.as_bytes()).await
         }
         Manner::Hang => std::future::pending().await,
-        Manner::EndlessBody => endless(&mut stream).await,
+        Manner::EndlessBody => endless(&mut stream, 500).await,
+        Manner::EndlessAnswer => endless(&mut stream, 200).await,
         Manner::Drip => drip(&mut stream).await,
         Manner::Busy => {
             let head = "HTTP/1.1 429 X\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -109,10 +112,9 @@ async fn answer(
     };
 }
 
-async fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
-    stream
-        .write_all(b"HTTP/1.1 500 X\r\ncontent-length: 1073741824\r\n\r\n")
-        .await?;
+async fn endless(stream: &mut TcpStream, status: u16) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 1073741824\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
     loop {
         stream.write_all(&[b'x'; 8 * 1024]).await?;
     }

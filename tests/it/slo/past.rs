@@ -1,0 +1,113 @@
+//! The past of a pipeline, minute by minute, as Prometheus would have scraped it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::support::Prometheus;
+
+/// Minutes of a past.
+const MINUTES: u32 = 25 * 60;
+
+/// What happened in a minute, counted from now back: 0 is the last one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Minute {
+    /// Requests of ingestor and forwarder, and events of the alerter.
+    pub(super) requests: f64,
+    /// The share of the forwarder's that Moogsoft refused.
+    pub(super) refused: f64,
+    /// The share of its requests that took three seconds instead of a tenth of one.
+    pub(super) slow: f64,
+    /// Whether every service was started again, so that its counters begin anew.
+    pub(super) restart: bool,
+}
+
+pub(super) const STEADY: Minute = Minute {
+    requests: 600.0,
+    refused: 0.0,
+    slow: 0.0,
+    restart: false,
+};
+
+/// All counters of the built-in objectives, as they went by this script.
+pub(super) fn past(script: impl Fn(u32) -> Minute) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let mut counters: BTreeMap<String, f64> = BTreeMap::new();
+    let mut samples: BTreeMap<String, String> = BTreeMap::new();
+    for back in (0..MINUTES).rev() {
+        let minute = script(back);
+        if minute.restart {
+            counters.values_mut().for_each(|value| *value = 0.0);
+        }
+        let mut count = |series: &str, by: f64| {
+            *counters.entry(series.to_owned()).or_default() += by;
+        };
+        let Minute {
+            requests,
+            refused,
+            slow,
+            ..
+        } = minute;
+        count(r#"mutt_ingest_requests_total{status="success"}"#, requests);
+        count(r#"mutt_ingest_requests_total{status="fail"}"#, 0.0);
+        count(
+            r#"mutt_moog_requests_total{status="success"}"#,
+            requests * (1.0 - refused),
+        );
+        count(
+            r#"mutt_moog_requests_total{status="fail"}"#,
+            requests * refused,
+        );
+        count(
+            r#"mutt_alerter_events_processed_total{status="handled"}"#,
+            requests * 0.9,
+        );
+        count(
+            r#"mutt_alerter_events_processed_total{status="unhandled"}"#,
+            requests * 0.1,
+        );
+        count("mutt_alerter_cache_reload_failures_total", 0.0);
+        count(
+            "mutt_alerter_cache_reload_total",
+            if back % 5 == 0 { 1.0 } else { 0.0 },
+        );
+        for (histogram, slow) in [
+            ("mutt_ingest_latency_seconds", 0.0),
+            ("mutt_moog_request_latency_seconds", slow),
+        ] {
+            for bound in ["0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf"] {
+                let quick = bound != "5.0" && bound != "+Inf";
+                let within = if quick {
+                    requests * (1.0 - slow)
+                } else {
+                    requests
+                };
+                count(&format!("{histogram}_bucket{{le=\"{bound}\"}}"), within);
+            }
+        }
+        count(
+            r#"mutt_remediation_messages_total{disposition="replay"}"#,
+            5.0,
+        );
+        count(
+            r#"mutt_remediation_messages_total{disposition="dead"}"#,
+            0.0,
+        );
+        count("mutt_remediation_bounced_total", 0.0);
+        let age = r#"mutt_remediation_oldest_dead_letter_age_seconds{source="alerter"}"#;
+        counters.insert(age.to_owned(), 60.0);
+        let at = now - i64::from(back) * 60;
+        for (series, value) in &counters {
+            let text = samples.entry(series.clone()).or_default();
+            writeln!(text, "{series} {value} {at}").expect("it is written to memory");
+        }
+    }
+    samples.into_values().collect::<String>() + "# EOF\n"
+}
+
+/// A Prometheus that knows this past, and scrapes nobody.
+pub(super) async fn prometheus(script: impl Fn(u32) -> Minute) -> Prometheus {
+    let mut prometheus = Prometheus::stopped(&[], &[]);
+    prometheus.fill(&past(script));
+    prometheus.up().await;
+    prometheus
+}
