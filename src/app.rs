@@ -103,13 +103,16 @@ pub struct App {
     operator: Operator,
     retain: RetainConfig,
     notify: Option<Told>,
-    slo: (
-        SloConfig,
-        watch::Receiver<Settings>,
-        watch::Sender<Arc<Known>>,
-    ),
+    slo: Watching,
     metrics: Metrics,
 }
+
+/// What watches the objectives needs.
+type Watching = (
+    SloConfig,
+    watch::Receiver<Settings>,
+    watch::Sender<Arc<Known>>,
+);
 
 /// What tells people, and what it needs.
 #[derive(Debug)]
@@ -178,9 +181,7 @@ impl App {
         };
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
-        let nothing = config.slo.nothing(&config.settings.slo);
-        let (known_slos, slos) = watch::channel(Arc::new(nothing));
-        let slo = (config.slo.clone(), following.clone(), known_slos);
+        let (slo, slos) = watching(&config, &following);
         let beside = beside(&config, &metrics, moogsoft.subscribe());
         let moogsoft = Arc::new(Mutex::new(moogsoft));
         let (journal, scribe) = journal(config.audit.length);
@@ -219,8 +220,8 @@ impl App {
             });
         }
         let first = &config.sources[0].lists.source;
-        let boards = drains.iter().map(|drain: &Drain| drain.board.subscribe());
-        let boards: Vec<_> = boards.collect();
+        let board = |drain: &Drain| drain.board.subscribe();
+        let boards: Vec<_> = drains.iter().map(board).collect();
         let api = api.map(|listener| {
             (
                 listener,
@@ -231,9 +232,8 @@ impl App {
         let notify = told(&config, &boards, runs, &metrics)?;
         let operator = Operator::new(&config).beside(following, boards);
         let operator = operator.telling(ended);
-        for queue in operator.dead_lists() {
-            metrics.retain.list(&queue.name);
-        }
+        let dead_lists = operator.dead_lists();
+        dead_lists.for_each(|queue| metrics.retain.list(&queue.name));
         Ok(Self {
             front,
             health,
@@ -396,6 +396,13 @@ fn limits() -> Limits {
         "what each listener holds at most"
     );
     limits
+}
+
+/// What watches the objectives, and what is known of them.
+fn watching(config: &Config, settings: &watch::Receiver<Settings>) -> (Watching, Slos) {
+    let nothing = config.slo.nothing(&config.settings.slo);
+    let (known, slos) = watch::channel(Arc::new(nothing));
+    ((config.slo.clone(), settings.clone(), known), slos)
 }
 
 /// Looks at the pipeline behind a source's target.

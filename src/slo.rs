@@ -1,17 +1,19 @@
 //! Service level objectives: what MUTT promises, and whether it keeps it.
 //!
-//! `slo::objective` is the promises as data, `slo::query` turns them into PromQL, `slo::prometheus`
+//! `slo::objective` is the promises as data, `slo::query` turns them into PromQL, `slo::ask`
 //! asks, `slo::answer` reads what it says, `slo::judge` decides, `slo::known` remembers, `slo::view`
 //! shows. It knows nothing of the drain: that replays are to wait can be read off a `watch` channel.
 
 pub mod answer;
+pub mod ask;
+pub mod built_in;
 pub mod evidence;
 pub mod judge;
 pub mod knobs;
 pub mod known;
 pub mod objective;
 pub mod openslo;
-pub mod prometheus;
+
 pub mod query;
 pub mod view;
 pub mod window;
@@ -26,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::SloMetrics;
 use crate::settings::Settings;
 use answer::Series;
+use ask::{Failure, Prometheus, PrometheusConfig};
 use judge::{Judgement, State, judge};
 use knobs::Knobs;
 use known::{Answer, Entry, Known, Reach};
 use objective::Objective;
-use prometheus::{Failure, Prometheus, PrometheusConfig};
 
 /// From one look at the charts' points to the next.
 const CHARTS: Duration = Duration::from_secs(300);

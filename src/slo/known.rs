@@ -103,9 +103,8 @@ impl Known {
     #[must_use]
     pub fn now(&self, entry: &Entry) -> Now {
         let why = || match (&entry.failed, &self.prometheus) {
-            (Some(why), _) => why.clone(),
+            (Some(why), _) | (None, Reach::Away { why, .. }) => why.clone(),
             (None, Reach::Off) => "PROMETHEUS_URL is not set".into(),
-            (None, Reach::Away { why, .. }) => why.clone(),
             (None, _) => "Prometheus has not been asked yet".into(),
         };
         let Some(last) = &entry.last else {
@@ -188,7 +187,7 @@ impl Entry {
 mod tests {
     use tokio::time::advance;
 
-    use super::super::objective::built_in;
+    use super::super::built_in::built_in;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

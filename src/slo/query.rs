@@ -45,7 +45,7 @@ fn parts(indicator: &Indicator, window: Window) -> Vec<(&'static str, String)> {
                 Series::Selector(selector) => {
                     format!("sum by (le) (increase({selector}[{window}]))")
                 }
-                template => template.counted(window),
+                template @ Series::Template(_) => template.counted(window),
             };
             vec![(BUCKET, counted)]
         }
@@ -100,7 +100,7 @@ pub fn recorded(objective: &Objective, window: Window) -> String {
     match &objective.indicator {
         Indicator::Latency { buckets, .. } => match buckets {
             Series::Selector(selector) => format!("sum by (le) (rate({selector}[{window}]))"),
-            template => template.counted(window),
+            template @ Series::Template(_) => template.counted(window),
         },
         indicator => bad_share(indicator, window),
     }
@@ -117,7 +117,7 @@ pub fn total(objective: &Objective, window: Window) -> String {
                 format!("sum(increase({all}[{window}]))")
             }
             // The bound without an end is the largest.
-            template => format!("max({})", template.counted(window)),
+            template @ Series::Template(_) => format!("max({})", template.counted(window)),
         },
         moments @ Indicator::Moments { .. } => {
             let total = parts(moments, window).into_iter().next();
@@ -155,7 +155,7 @@ fn with_matcher(selector: &str, matcher: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::objective::built_in;
+    use super::super::built_in::built_in;
     use super::*;
 
     fn named(name: &str) -> Objective {

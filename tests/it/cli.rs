@@ -125,6 +125,7 @@ fn every_command_has_completions_and_a_place_in_the_manual() {
     let page = std::fs::read_to_string("docs/CLI.md").expect("it exists");
     for name in [
         "status",
+        "slo",
         "ls",
         "show",
         "plan",

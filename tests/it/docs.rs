@@ -110,6 +110,7 @@ fn imports_stay_in_their_files() {
                 "cli/container.rs",
                 "notify/http.rs",
                 "notify/send.rs",
+                "slo/ask.rs",
             ],
         ),
         ("lettre::", &["notify/mail.rs"]),

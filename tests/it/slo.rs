@@ -6,9 +6,9 @@ mod past;
 
 use std::time::Duration;
 
+use mutt_remediation::slo::ask::PrometheusConfig;
+use mutt_remediation::slo::built_in::built_in;
 use mutt_remediation::slo::knobs::Knobs;
-use mutt_remediation::slo::objective::built_in;
-use mutt_remediation::slo::prometheus::PrometheusConfig;
 use mutt_remediation::slo::view::{SloReport, SloView};
 use mutt_remediation::slo::{SloConfig, once};
 

@@ -9,10 +9,11 @@ use super::Reader;
 use crate::config::sections::{PrometheusVars, SloVars};
 use crate::config::value::{Flag, redacted};
 use crate::slo::SloConfig;
+use crate::slo::ask::{Access, PrometheusConfig};
+use crate::slo::built_in::built_in;
 use crate::slo::knobs::Knobs;
-use crate::slo::objective::{Objective, built_in};
+use crate::slo::objective::Objective;
 use crate::slo::openslo;
-use crate::slo::prometheus::{Access, PrometheusConfig};
 
 const URL: &str = "PROMETHEUS_URL";
 const TOKEN: &str = "PROMETHEUS_TOKEN";

@@ -20,7 +20,7 @@ use crate::support::redis::SOURCE;
 use crate::support::{Redis, until};
 
 /// The table of the agreement, as methods and paths.
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 23] = [
     "DELETE /queues/{queue}/pause",
     "DELETE /settings/{key}",
     "GET /audit",
@@ -34,6 +34,7 @@ const PAGES: [&str; 22] = [
     "GET /runs",
     "GET /runs/{run}",
     "GET /settings",
+    "GET /slo",
     "GET /status",
     "POST /queues/{queue}/acts",
     "POST /queues/{queue}/import",

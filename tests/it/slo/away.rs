@@ -59,12 +59,12 @@ async fn what_is_known_grows_stale_then_unknown_and_comes_back() {
     prometheus.kill();
     until_forwarder(&daemon, "it is stale", |slo| slo["stale"] == true).await;
     let seen = report(&daemon).await;
-    let stale = forwarder(&seen);
-    assert_eq!(stale["status"], "ok", "{stale}");
-    assert_eq!(stale["actual_value"], 1.0);
+    let late = forwarder(&seen);
+    assert_eq!(late["status"], "ok", "{late}");
+    assert_eq!(late["actual_value"], 1.0);
     assert!(
-        stale["message"].as_str().expect("text").contains("as of "),
-        "{stale}"
+        late["message"].as_str().expect("text").contains("as of "),
+        "{late}"
     );
     assert_eq!(seen["prometheus"]["state"], "away", "{seen}");
     assert_eq!(daemon.metric("mutt_slo_prometheus_up").await, Some(0.0));

@@ -36,7 +36,9 @@ pub(super) fn past(script: impl Fn(u32) -> Minute) -> String {
     for back in (0..MINUTES).rev() {
         let minute = script(back);
         if minute.restart {
-            counters.values_mut().for_each(|value| *value = 0.0);
+            for value in counters.values_mut() {
+                *value = 0.0;
+            }
         }
         let mut count = |series: &str, by: f64| {
             *counters.entry(series.to_owned()).or_default() += by;
