@@ -128,7 +128,7 @@ pub fn total(objective: &Objective, window: Window) -> String {
 
 /// The share of events that were not good. Where none of the counted part was ever seen it is none of
 /// them: a counter that has never counted has no series.
-fn bad_share(indicator: &Indicator, window: Window) -> String {
+pub(super) fn bad_share(indicator: &Indicator, window: Window) -> String {
     let mut parts = parts(indicator, window).into_iter();
     let (Some((_, total)), Some((name, part))) = (parts.next(), parts.next()) else {
         return String::new();

@@ -11,6 +11,7 @@
 
 mod config;
 mod fuzz;
+mod openslo;
 mod pace;
 mod pipeline;
 mod plots;
