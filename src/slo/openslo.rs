@@ -13,9 +13,6 @@ mod slo;
 mod target;
 mod yaml;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, HashMap};
 
 use self::place::{Map, Place, Problems, shown};
@@ -169,3 +166,6 @@ fn known<'a>(documents: &[Document<'a>]) -> Known<'a> {
         sources,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,10 +167,10 @@ fn period(windows: &Place<'_>) -> Option<Window> {
         rolling.refuse("false, expected true: a window by the calendar is not supported");
     }
     let duration_place = map.need("duration")?;
-    let what = "whole hours, from 1h to 365d, such as 24h, 30d or 4w";
+    let what = "whole hours, from 1h to 90d, such as 24h, 30d or 4w";
     match duration(duration_place.scalar().unwrap_or_default()) {
         Ok(seconds) => {
-            let fits = seconds.is_multiple_of(3_600) && (3_600..=365 * 86_400).contains(&seconds);
+            let fits = seconds.is_multiple_of(3_600) && (3_600..=90 * 86_400).contains(&seconds);
             duration_place.noted(fits.then(|| Window::seconds(seconds)), what)
         }
         Err(Some(unit)) => {
