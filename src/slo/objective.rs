@@ -44,10 +44,11 @@ impl Objective {
         windows
     }
 
-    /// From one point of its charts to the next: about a hundredth of the period, in whole minutes.
+    /// From one point of its charts to the next: about a hundredth of the period, in whole minutes, and
+    /// no less than what has two samples in it.
     #[must_use]
     pub fn step(&self) -> Window {
-        Window::minutes((self.period.as_secs() / 96 / 60).max(1))
+        Window::minutes((self.period.as_secs() / 96 / 60).max(5))
     }
 
     /// Silence for so long is `unknown`.

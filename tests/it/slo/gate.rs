@@ -154,3 +154,85 @@ async fn the_command_line_says_how_they_stand_by_its_exit_code() {
     let text = String::from_utf8(said.stdout).expect("text");
     assert!(text.contains("PROMETHEUS_URL is not set"), "{text}");
 }
+
+const OWN: &str = r#"
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: polled-devices}
+spec:
+  description: Devices that answer when they are polled
+  service: poller
+  indicator:
+    spec:
+      ratioMetric:
+        counter: true
+        bad: {metricSource: {type: Prometheus, spec: {query: 'mutt_moog_requests_total{status="fail"}'}}}
+        total: {metricSource: {type: Prometheus, spec: {query: mutt_moog_requests_total}}}
+  timeWindow: [{duration: 12h, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.9}]
+"#;
+
+#[tokio::test]
+async fn objectives_of_ones_own_are_judged_shown_and_set_like_the_others() {
+    let prometheus = burning().await;
+    let redis = Redis::start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("slo.yaml");
+    std::fs::write(&file, OWN).expect("written");
+    let (url, file) = (prometheus.url(), file.to_str().expect("text"));
+    let daemon = Daemon::start(
+        &redis,
+        &[
+            ("PROMETHEUS_URL", &url),
+            ("SLO_FILE", file),
+            ("SLO_POLLED_DEVICES_BURN_RATE_CRITICAL", "1.5"),
+            ("DYNAMIC_CONFIG_ENABLED", "true"),
+        ],
+    );
+    let state = |state: &str| {
+        format!(r#"mutt_slo_state{{component="poller",slo="polled_devices",state="{state}"}}"#)
+    };
+    // Two times too fast.
+    daemon
+        .until_metric(&state("critical"), |is| is == 1.0)
+        .await;
+    let burn = |window: &str| {
+        format!(
+            r#"mutt_slo_burn_rate{{component="poller",slo="polled_devices",window="{window}"}}"#
+        )
+    };
+    assert!(daemon.metric(&burn("12h")).await.is_some());
+    let set = async |key: &str, value: &str| {
+        let full = format!("mutt:config:{key}");
+        let _: () = redis.command(&["SET", &full, value]).await;
+        let _: i64 = redis
+            .command(&["PUBLISH", "mutt:config:updates", key])
+            .await;
+    };
+    set("slo_polled_devices_burn_rate_critical", "3").await;
+    daemon.until_metric(&state("ok"), |is| is == 1.0).await;
+    set("slo_polled_devices_window_hours", "6").await;
+    until("its period is another one", || async {
+        daemon.metric(&burn("12h")).await.is_none() && daemon.metric(&burn("6h")).await.is_some()
+    })
+    .await;
+    set("slo_polled_devices_window_hours", "never").await;
+    daemon.until_logged("dynamic setting refused").await;
+    let refused = r#"mutt_remediation_config_refused_total{key="slo_polled_devices_window_hours"}"#;
+    assert_eq!(daemon.metric(refused).await, Some(1.0));
+
+    std::fs::write(file, OWN.replace("0.9", "9")).expect("written");
+    let said = output(&["--check-config"], &[("SLO_FILE", file)]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    let text = String::from_utf8(said.stderr).expect("text");
+    assert!(
+        text.contains("SLO_FILE") && text.contains("spec.objectives[0].target: 9"),
+        "{text}"
+    );
+    let said = output(&["--check-config"], &[("SLO_FILE", "/nowhere")]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    let said = output(&["--check-config"], &[("SLO_FILE", "/dev/zero")]);
+    let text = String::from_utf8(said.stderr).expect("text");
+    assert!(text.contains("it is not a file"), "{text}");
+}

@@ -47,8 +47,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "service:",
-        "servise:",
-        "line 6: SLO my-slo: spec.servise: not known; did you mean service?",
+        "services:",
+        "line 6: SLO my-slo: spec.services: not known; did you mean service?",
     ),
     (
         "  service:",
