@@ -120,7 +120,7 @@ async fn the_document_names_every_page_with_what_it_answers_and_the_metrics_coun
         .matches("\nmutt_remediation_api_requests_total{")
         .count();
     // Those of the document, what is no page, and the console's two.
-    assert_eq!(series, 25 * 3);
+    assert_eq!(series, 26 * 3);
 }
 
 #[tokio::test]
