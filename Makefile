@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots servers chaos fuzz mutants check bench pace failover operate overload plots image clean
+.PHONY: help setup build demo test screenshots servers chaos fuzz mutants check bench pace failover operate overload plots rules image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -75,6 +75,11 @@ operate: ## what the operator's side costs, over a queue of a million (needs 5 G
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test
 	cargo bench --locked --bench overload
+
+rules: ## docs/prometheus/*.yml, from the objectives and the alerts of the worker
+	for file in slo-recording slo-alerts worker-alerts; do \
+		cargo run --locked --quiet -- rules $$file > docs/prometheus/$$file.yml || exit; \
+	done
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures

@@ -15,6 +15,7 @@ mod options;
 mod plan;
 mod refusal;
 mod remote;
+mod rules;
 mod screen;
 mod shell;
 mod show;
@@ -65,6 +66,8 @@ enum Command {
     },
     /// See whether notifications get through
     Notify(notify::NotifyArgs),
+    /// Print rules for Prometheus: service level objectives, their alerts, and those of the worker
+    Rules(rules::RulesArgs),
     /// Print what a shell needs to complete commands and options
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -139,6 +142,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Some(Command::Demo(options)) => on_runtime(demo::run(options)),
         Some(Command::Healthcheck { url }) => on_runtime(container::healthcheck(url)),
         Some(Command::Notify(arguments)) => on_runtime(notify::run(arguments)),
+        Some(Command::Rules(arguments)) => rules::run(&arguments),
         Some(Command::Completions(arguments)) => shell::completions(&arguments, command()),
         Some(Command::Man) => shell::man(command()),
         Some(Command::StandInMoogsoft { port }) => on_runtime(container::stand_in_moogsoft(port)),

@@ -2,7 +2,7 @@
 //!
 //! `slo::objective` is the promises as data, `slo::query` turns them into PromQL, `slo::ask`
 //! asks, `slo::answer` reads what it says, `slo::judge` decides, `slo::known` remembers, `slo::view`
-//! shows. It knows nothing of the drain: that replays are to wait can be read off a `watch` channel.
+//! shows, `slo::rules` writes down for Prometheus. It knows nothing of the drain: that replays are to wait can be read off a `watch` channel.
 
 pub mod answer;
 pub mod ask;
@@ -15,6 +15,7 @@ pub mod objective;
 pub mod openslo;
 
 pub mod query;
+pub mod rules;
 pub mod view;
 pub mod window;
 

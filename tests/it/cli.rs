@@ -142,6 +142,7 @@ fn every_command_has_completions_and_a_place_in_the_manual() {
         "audit",
         "runs",
         "top",
+        "rules",
         "completions",
         "man",
     ] {

@@ -27,6 +27,7 @@ mod http;
 mod moogsoft;
 mod notify;
 mod operate;
+mod rules;
 mod sentinel;
 mod settings;
 mod shutdown;
