@@ -2,7 +2,8 @@
 //!
 //! `slo::objective` is the promises as data, `slo::query` turns them into PromQL, `slo::ask`
 //! asks, `slo::answer` reads what it says, `slo::judge` decides, `slo::known` remembers, `slo::view`
-//! shows, `slo::rules` writes down for Prometheus. It knows nothing of the drain: that replays are to wait can be read off a `watch` channel.
+//! shows, `slo::rules` writes down for Prometheus. It knows nothing of the drain: that replays are to
+//! wait can be read off a `watch` channel.
 
 pub mod answer;
 pub mod ask;

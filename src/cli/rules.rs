@@ -2,9 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use super::Outcome;
 use super::screen::put;
-use crate::slo::objective::{self, Objective};
+use super::{Outcome, configuration};
+use crate::slo::objective::Objective;
 use crate::slo::rules::File;
 
 #[derive(Args, Clone, Debug)]
@@ -33,11 +33,15 @@ impl ValueEnum for File {
 }
 
 pub(super) fn run(args: &RulesArgs) -> anyhow::Result<Outcome> {
-    put(&args.file.text(&objectives(), &args.runbook_base))?;
+    let objectives = match objectives() {
+        Ok(objectives) => objectives,
+        Err(outcome) => return Ok(outcome),
+    };
+    put(&args.file.text(&objectives, &args.runbook_base))?;
     Ok(Outcome::Done)
 }
 
-/// What is promised.
-fn objectives() -> Vec<Objective> {
-    objective::built_in()
+/// What the environment has promised; what is set in Redis for a while is no matter for a file.
+fn objectives() -> Result<Vec<Objective>, Outcome> {
+    configuration().map(|config| config.settings.slo.objectives())
 }

@@ -13,9 +13,6 @@ use crate::support::daemon;
 
 mod budgets;
 
-/// Metrics of the worker that are there only where a setting asks for them.
-const SOMETIMES: [&str; 1] = ["mutt_slo_prometheus_up"];
-
 #[test]
 fn the_files_are_what_the_command_prints() {
     for file in File::ALL {
@@ -89,8 +86,7 @@ fn the_alerts_of_the_worker_ask_for_metrics_that_it_has() {
     let names: Vec<&str> = names.filter(|name| name.starts_with("mutt_")).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
-        let is_there = page.contains(&format!("\n| `{name}` |"));
-        assert!(is_there || SOMETIMES.contains(&name), "{name}");
+        assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod away;
 mod gate;
-mod past;
+pub(crate) mod past;
 
 use std::time::Duration;
 

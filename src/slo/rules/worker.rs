@@ -80,7 +80,7 @@ const ALERTS: [Worker; 19] = [
         why: &[
             "The worker asks Prometheus how MUTT's objectives stand, and gets no answer, so that they are unknown.",
             "One that is away altogether evaluates no alert: only somebody outside can miss it.",
-            "Without PROMETHEUS_URL there is no such series.",
+            "Without PROMETHEUS_URL it is no number.",
         ],
         expr: "mutt_slo_prometheus_up == 0",
         wait: 10,

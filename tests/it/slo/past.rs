@@ -10,18 +10,18 @@ const MINUTES: u32 = 25 * 60;
 
 /// What happened in a minute, counted from now back: 0 is the last one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Minute {
+pub(crate) struct Minute {
     /// Requests of ingestor and forwarder, and events of the alerter.
-    pub(super) requests: f64,
+    pub(crate) requests: f64,
     /// The share of the forwarder's that Moogsoft refused.
-    pub(super) refused: f64,
+    pub(crate) refused: f64,
     /// The share of its requests that took three seconds instead of a tenth of one.
-    pub(super) slow: f64,
+    pub(crate) slow: f64,
     /// Whether every service was started again, so that its counters begin anew.
-    pub(super) restart: bool,
+    pub(crate) restart: bool,
 }
 
-pub(super) const STEADY: Minute = Minute {
+pub(crate) const STEADY: Minute = Minute {
     requests: 600.0,
     refused: 0.0,
     slow: 0.0,
@@ -29,7 +29,7 @@ pub(super) const STEADY: Minute = Minute {
 };
 
 /// All counters of the built-in objectives, as they went by this script.
-pub(super) fn past(script: impl Fn(u32) -> Minute) -> String {
+pub(crate) fn past(script: impl Fn(u32) -> Minute) -> String {
     let now = jiff::Timestamp::now().as_second();
     let mut counters: BTreeMap<String, f64> = BTreeMap::new();
     let mut samples: BTreeMap<String, String> = BTreeMap::new();
@@ -107,7 +107,7 @@ pub(super) fn past(script: impl Fn(u32) -> Minute) -> String {
 }
 
 /// A Prometheus that knows this past, and scrapes nobody.
-pub(super) async fn prometheus(script: impl Fn(u32) -> Minute) -> Prometheus {
+pub(crate) async fn prometheus(script: impl Fn(u32) -> Minute) -> Prometheus {
     let mut prometheus = Prometheus::stopped(&[], &[]);
     prometheus.fill(&past(script));
     prometheus.up().await;
