@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::support::daemon;
 
 mod budgets;
+mod series;
 
 #[test]
 fn the_files_are_what_the_command_prints() {

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use mutt_remediation::slo::evidence::{Count, Evidence};
 use mutt_remediation::slo::judge::{State, judge};
-use mutt_remediation::slo::objective::{Indicator, Objective, Part, Series, built_in};
+use mutt_remediation::slo::objective::{Indicator, Objective, built_in};
 use mutt_remediation::slo::window::Window;
 
+use super::series::{self, Minute};
 use super::{test_rules, written};
 
 use Phase::{Absent, Burn, Outage, Rare, Silence};
@@ -176,7 +177,7 @@ fn an_alert_says_what_is_wrong_and_where_to_read_on() {
         .collect();
     let mut cases = head();
     begin(&mut cases, "outage", &OUTAGE, &objectives);
-    cases += r#"    alert_rule_test:
+    cases += r"    alert_rule_test:
       - alertname: SloBurnCritical
         eval_time: 480m
         exp_alerts:
@@ -190,7 +191,7 @@ fn an_alert_says_what_is_wrong_and_where_to_read_on() {
               summary: forwarder_latency_p99 burns its error budget at more than 14.4x the rate that lasts
               description: 'Requests of the forwarder that Moogsoft answers within two seconds: in the last 15m the slowest 14.4 % took longer than 9.28s; no more than 1 % may take longer than 2 s.'
               runbook_url: docs/REMEDIATION.md#an-error-budget-burns
-"#;
+";
     test_rules(written(&objectives).path(), &cases);
 }
 
@@ -266,17 +267,15 @@ fn begin(cases: &mut String, name: &str, story: &Story, objectives: &[Objective]
     );
     for objective in objectives {
         let is_of_moments = matches!(objective.indicator, Indicator::Moments { .. });
-        if is_of_moments && story.of_moments.is_none() {
-            // It has a story all the same: nothing happens.
-            add_series(cases, &STEADY, objective);
+        // What has no such story has one in which nothing happens.
+        let told = if is_of_moments && story.of_moments.is_none() {
+            &STEADY
         } else {
-            add_series(cases, story, objective);
-        }
+            story
+        };
+        series::add(cases, objective, &minutes(told, objective), told.reset);
     }
 }
-
-/// What a minute has had; `None` where nobody counts.
-type Minute = Option<Count>;
 
 /// The first one is what went before.
 fn minutes(story: &Story, objective: &Objective) -> Vec<Minute> {
@@ -324,104 +323,4 @@ fn evidence(story: &Story, objective: &Objective) -> Evidence {
         }
     }
     evidence
-}
-
-/// The series that MUTT would have, with a sample a minute.
-fn add_series(cases: &mut String, story: &Story, objective: &Objective) {
-    let minutes = minutes(story, objective);
-    let mut add = |name: &str, samples: &[String]| {
-        let samples = samples.join(" ");
-        let _ = writeln!(
-            cases,
-            "      - series: '{name}'\n        values: '{samples}'"
-        );
-    };
-    let counter = |of: fn(Count) -> f64| counted(&minutes, story.reset, of);
-    match &objective.indicator {
-        Indicator::Latency { buckets, .. } => {
-            let name = selector(buckets);
-            for bound in ["0.1", "0.25", "0.5", "1", "2.5", "5"] {
-                add(&format!("{name}{{le=\"{bound}\"}}"), &counter(good));
-            }
-            for bound in ["10", "+Inf"] {
-                add(&format!("{name}{{le=\"{bound}\"}}"), &counter(total));
-            }
-        }
-        Indicator::Moments { query, .. } => add(query, &looked_at(&minutes)),
-        Indicator::Ratio {
-            total: Series::Template(_),
-            ..
-        } => {
-            let moved = "mutt_remediation_messages_total";
-            add(
-                &format!("{moved}{{disposition=\"replay\"}}"),
-                &counter(good),
-            );
-            add(&format!("{moved}{{disposition=\"dead\"}}"), &counter(bad));
-            add("mutt_remediation_bounced_total", &counter(|_| 0.0));
-        }
-        Indicator::Ratio { part, total: all } => {
-            let all = selector(all);
-            let (part, of, rest): (_, fn(Count) -> f64, fn(Count) -> f64) = match part {
-                Part::Good(series) => (selector(series), good, bad),
-                Part::Bad(series) => (selector(series), bad, good),
-            };
-            add(
-                &part.replace("=~\"poison|error\"", "=\"error\""),
-                &counter(of),
-            );
-            if part.starts_with(all) && part.contains('{') {
-                add(&format!("{all}{{status=\"other\"}}"), &counter(rest));
-            } else {
-                add(all, &counter(total));
-            }
-        }
-    }
-}
-
-fn selector(series: &Series) -> &str {
-    match series {
-        Series::Selector(selector) => selector,
-        Series::Template(_) => panic!("{series:?}"),
-    }
-}
-
-fn good(count: Count) -> f64 {
-    count.total - count.bad
-}
-
-fn bad(count: Count) -> f64 {
-    count.bad
-}
-
-fn total(count: Count) -> f64 {
-    count.total
-}
-
-/// A counter that begins at zero.
-fn counted(minutes: &[Minute], reset: Option<usize>, of: fn(Count) -> f64) -> Vec<String> {
-    let mut sum = 0.0;
-    let mut samples = vec![minutes[0].map_or("_", |_| "0").to_owned()];
-    for (number, minute) in minutes.iter().enumerate() {
-        if reset == Some(MINUTES - number) {
-            sum = 0.0;
-        }
-        sum += minute.map_or(0.0, of);
-        samples.push(minute.map_or("_".into(), |_| sum.to_string()));
-    }
-    samples
-}
-
-/// An age, which nobody tells where nothing happens.
-fn looked_at(minutes: &[Minute]) -> Vec<String> {
-    let sample = |minute: &Minute| match minute {
-        Some(count) if count.total > 0.0 && count.bad > 0.0 => "7200".into(),
-        Some(count) if count.total > 0.0 => "60".into(),
-        _ => "_".to_owned(),
-    };
-    let first = minutes.first().map(sample);
-    first
-        .into_iter()
-        .chain(minutes.iter().map(sample))
-        .collect()
 }
