@@ -113,7 +113,7 @@ fn percent(share: f64) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::objective::built_in;
+    use super::super::built_in::built_in;
     use super::*;
 
     fn keys(objectives: &[Objective]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use mutt_remediation::demo::server::free_port;
-use mutt_remediation::slo::objective::built_in;
+use mutt_remediation::slo::built_in::built_in;
 use mutt_remediation::slo::rules::File;
 use serde_json::Value;
 

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use mutt_remediation::slo::objective::{Objective, built_in};
+use mutt_remediation::slo::built_in::built_in;
+use mutt_remediation::slo::objective::Objective;
 use mutt_remediation::slo::rules::File;
 use tempfile::TempDir;
 

@@ -3,9 +3,10 @@
 
 use std::fmt::Write as _;
 
+use mutt_remediation::slo::built_in::built_in;
 use mutt_remediation::slo::evidence::{Count, Evidence};
 use mutt_remediation::slo::judge::{State, judge};
-use mutt_remediation::slo::objective::{Indicator, Objective, built_in};
+use mutt_remediation::slo::objective::{Indicator, Objective};
 use mutt_remediation::slo::window::Window;
 
 use super::series::{self, Minute};
