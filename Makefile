@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots servers chaos fuzz mutants check bench pace failover operate overload plots rules image clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -29,6 +29,10 @@ screenshots: ## docs/console/*.png, each page of the console as Chromium shows i
 	@.ci/setup test screenshots
 	SCREENSHOTS=write cargo test --locked --test it every_page_can_be_used
 	pngquant --nofs --strip --force --ext .png 128 docs/console/*.png
+
+dashboards: ## docs/grafana/*.svg, the dashboards drawn from what a real Prometheus answers
+	@.ci/setup test
+	DASHBOARDS=write cargo test --locked --test it every_query_of_the_dashboards
 
 servers: ## the integration tests on Redis 8, Valkey 8 and Valkey 9, fetched from Debian's archive
 	.ci/servers

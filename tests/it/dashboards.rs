@@ -1,18 +1,23 @@
 //! The dashboards on a real Prometheus that scrapes a real daemon, knows MUTT's past, and evaluates
 //! our rules.
 
+mod picture;
+
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use mutt_remediation::demo::server::free_port;
 use mutt_remediation::slo::built_in::built_in;
 use mutt_remediation::slo::rules::File;
 use serde_json::Value;
 
-use crate::slo::past::{Minute, STEADY, past};
+use crate::slo::past::{Minute, STEADY, judged, past};
 use crate::support::{Daemon, Prometheus, Redis, until};
 
 const DASHBOARDS: [&str; 2] = ["worker", "slos"];
+/// Set to `write`, it has the pictures drawn anew, which takes two minutes more.
+const WRITE: &str = "DASHBOARDS";
 
 #[tokio::test]
 async fn a_prometheus_finds_the_daemon_and_still_knows_it_after_a_kill() {
@@ -49,10 +54,16 @@ async fn every_query_of_the_dashboards_finds_something() {
     let rules = files.each_ref().map(|(name, text)| (*name, text.as_str()));
     let mut prometheus = Prometheus::stopped(&[("worker", port)], &rules);
     // Moogsoft refuses everything, so that there are alerts to show.
-    prometheus.fill(&past(|back| Minute {
-        refused: if back < 20 { 1.0 } else { 0.0 },
+    let day = |back| Minute {
+        refused: match back {
+            0..20 => 1.0,
+            500..530 => 0.1,
+            _ => 0.0,
+        },
+        slow: if (800..830).contains(&back) { 0.3 } else { 0.0 },
         ..STEADY
-    }));
+    };
+    prometheus.fill(&(judged(day) + &past(day)));
     prometheus.up().await;
     let redis = Redis::start();
     redis.dead_letter(&["no JSON"]).await;
@@ -88,6 +99,38 @@ async fn every_query_of_the_dashboards_finds_something() {
     prometheus
         .until_found(r#"ALERTS{alertname="SloBurnCritical", alertstate="firing"}"#)
         .await;
+    let writes = std::env::var(WRITE).is_ok_and(|text| text == "write");
+    if writes {
+        work(&redis).await;
+    }
+    let now = jiff::Timestamp::now().as_second();
+    for (name, back, step) in [("worker", 110, 1), ("slos", 86_400, 600)] {
+        let dashboard = dashboard(name);
+        let drawn = picture::picture(&prometheus, &dashboard, (now - back, now), step).await;
+        let panels = list(&dashboard["panels"]).count();
+        assert_eq!(drawn.matches("<g ").count(), panels, "{name}");
+        // Many show what goes wrong, and most of it does not.
+        assert!(drawn.matches("<polyline").count() > 10, "{name}");
+        if writes {
+            fs::write(format!("docs/grafana/{name}.svg"), drawn).expect("written");
+        }
+    }
+}
+
+/// Dead letters of all kinds, in waves, for long enough to be seen.
+async fn work(redis: &Redis) {
+    for wave in 0..20 {
+        let letters: Vec<String> = (0..40 * (wave % 5))
+            .map(|i| {
+                let retries = if i % 17 == 0 { 9 } else { 1 };
+                format!(r#"{{"hostname":"sw{i}","timestamp":1700000000,"message":"m","_moog_retry_count":{retries}}}"#)
+            })
+            .collect();
+        if !letters.is_empty() {
+            redis.dead_letter(&letters).await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
 }
 
 #[test]

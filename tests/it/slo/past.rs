@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use mutt_remediation::slo::built_in::built_in;
+use mutt_remediation::slo::evidence::{Count, Evidence};
+use mutt_remediation::slo::judge::{State, judge};
+
 use crate::support::Prometheus;
 
 /// Minutes of a past.
@@ -104,6 +108,60 @@ pub(crate) fn past(script: impl Fn(u32) -> Minute) -> String {
         }
     }
     samples.into_values().collect::<String>() + "# EOF\n"
+}
+
+/// What a worker would have exposed of the objectives in that past, every five minutes.
+pub(crate) fn judged(script: impl Fn(u32) -> Minute) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let minutes: Vec<Minute> = (0..2 * MINUTES).map(script).collect();
+    let mut samples: BTreeMap<String, String> = BTreeMap::new();
+    for back in (0..MINUTES).rev().step_by(5) {
+        let mut sample = |series: String, value: f64| {
+            let at = now - i64::from(back) * 60;
+            let text = samples.entry(series.clone()).or_default();
+            writeln!(text, "{series} {value} {at}").expect("it is written to memory");
+        };
+        for objective in built_in() {
+            let counts = objective.windows().into_iter().map(|window| {
+                let length = usize::try_from(window.as_secs() / 60).expect("minutes");
+                let of = minutes.iter().skip(back as usize).take(length);
+                let bad = |minute: &Minute| match objective.name.as_str() {
+                    "forwarder_availability" => minute.refused,
+                    "forwarder_latency_p99" => minute.slow,
+                    _ => 0.0,
+                };
+                let total: f64 = of.clone().map(|minute| minute.requests).sum();
+                let bad: f64 = of.map(|minute| minute.requests * bad(minute)).sum();
+                (window, Count::of_bad(bad, total))
+            });
+            let evidence = Evidence {
+                counts: counts.collect(),
+                quantile: None,
+            };
+            let judgement = judge(&objective, &evidence);
+            let (slo, component) = (&objective.name, &objective.component);
+            let labels = format!("slo=\"{slo}\",component=\"{component}\"");
+            let told = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            sample(format!("mutt_slo_objective{{{labels}}}"), objective.target);
+            let availability = told(judgement.availability);
+            sample(format!("mutt_slo_availability{{{labels}}}"), availability);
+            let left = told(judgement.budget_left);
+            sample(format!("mutt_slo_error_budget_remaining{{{labels}}}"), left);
+            for (window, rate) in &judgement.burn_rates {
+                let series = format!("mutt_slo_burn_rate{{{labels},window=\"{window}\"}}");
+                sample(series, told(*rate));
+            }
+            for state in State::ALL {
+                let is_in = f64::from(u8::from(judgement.state == state));
+                sample(
+                    format!("mutt_slo_state{{{labels},state=\"{state}\"}}"),
+                    is_in,
+                );
+            }
+        }
+        sample("mutt_slo_prometheus_up".into(), 1.0);
+    }
+    samples.into_values().collect()
 }
 
 /// A Prometheus that knows this past, and scrapes nobody.

@@ -127,6 +127,19 @@ impl Prometheus {
         serde_json::from_str(&text).expect("JSON")
     }
 
+    /// The whole answer to a query over a stretch of time, in Unix seconds.
+    pub async fn range(&self, query: &str, (from, to): (i64, i64), step: i64) -> Value {
+        let page = format!("{}/api/v1/query_range", self.url());
+        let numbers = [("start", from), ("end", to), ("step", step)];
+        let numbers = numbers.map(|(name, number)| (name, number.to_string()));
+        let pairs = numbers.iter().map(|(name, text)| (*name, text.as_str()));
+        let pairs = pairs.chain([("query", query)]);
+        let url = url::Url::parse_with_params(&page, pairs).expect("an address");
+        let asked = client().get(url).send().await;
+        let text = asked.expect("it answers").text().await.expect("a body");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// The values that an instant query finds now.
     pub async fn values(&self, query: &str) -> Vec<f64> {
         let answer = self.answer(query).await;
