@@ -1,0 +1,88 @@
+//! The charts of the budgets: a place on the page, and their points.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde::Serialize;
+
+use super::{Seen, seen};
+use crate::http::api::problem::Problem;
+use crate::http::console::door::{Sought, Visitor};
+use crate::http::console::{Answer, ConsoleState};
+use crate::slo::judge::State as Stand;
+
+/// Charts on the page, at most: a file can have any number of objectives.
+const CHARTS: usize = 40;
+
+/// All charts.
+#[derive(Debug, Serialize)]
+struct Charts {
+    slos: Vec<Chart>,
+}
+
+/// How a budget went down.
+#[derive(Debug, Serialize)]
+struct Chart {
+    slo_name: String,
+    description: String,
+    /// The period as it is written, and in seconds.
+    period: String,
+    seconds: u64,
+    /// The ends of the steps, in Unix seconds, about a hundred.
+    at: Vec<i64>,
+    /// The share of the budget that was left then.
+    left: Vec<f64>,
+    /// What must be known of it: that it is not of now.
+    note: &'static str,
+}
+
+/// Where they will be.
+pub(super) fn place(objectives: usize) -> Markup {
+    html! {
+        p .faint {
+            "The share of each budget that was left in the course of its period, by its events until now. Below the line at 0 more was spent than there was."
+            @if objectives > CHARTS { " These are the first " (CHARTS) "." }
+        }
+        div #budgets .charts data-history="/console/slo/history" {
+            noscript { p .faint { "The charts need the script of this page; the table above does not." } }
+        }
+    }
+}
+
+/// The points of the charts.
+pub(in crate::http::console) async fn history(
+    State(console): State<ConsoleState>,
+    _: Visitor,
+    Sought(pairs): Sought,
+) -> Answer<Response> {
+    pairs.end()?;
+    let known = console.0.api.slos();
+    let slos = seen(&known).iter().take(CHARTS).map(chart).collect();
+    let text = serde_json::to_vec(&Charts { slos });
+    let text = text.map_err(|_| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the points cannot be written",
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+fn chart(one: &Seen<'_>) -> Chart {
+    let objective = &one.entry.objective;
+    let (at, left) = one.entry.burn_down().into_iter().unzip();
+    Chart {
+        slo_name: objective.name.clone(),
+        description: objective.description.clone(),
+        period: objective.period.to_string(),
+        seconds: objective.period.as_secs(),
+        at,
+        left,
+        note: match (one.state(), one.now.stale) {
+            (Stand::Unknown, _) => "how it stands now is not known",
+            (_, true) => "stale",
+            (_, false) => "",
+        },
+    }
+}
