@@ -206,6 +206,9 @@ fn gate(known: &Known, all: &[Seen<'_>]) -> Markup {
     html! { p {
         @if !known.gate {
             span .state.none { "○ not held" } " The objectives hold no replays back: " (setting) " is off."
+        } @else if known.prometheus == Reach::NotAsked {
+            span .state.warn { "◐ held" } " Replays are held back until Prometheus has been asked for the first time ("
+            (setting) ")."
         } @else if known.holds() {
             span .state.bad { "■ held" } " Replays are held back, because the budget of "
             (link(objective::FORWARDER)) " burns critically. They go on by themselves when it does not any more; "

@@ -21,16 +21,16 @@ const WIDTHS: [(&str, u32, u32); 2] = [("wide", 1280, 800), ("narrow", 360, 740)
 const SCHEMES: [&str; 2] = ["light", "dark"];
 
 /// A browser that looks at pages, and what it found.
-struct Looker {
-    browser: Browser,
+pub(super) struct Looker {
+    pub(super) browser: Browser,
     axe: String,
     write: bool,
     /// What a reader could not use.
-    grave: Vec<String>,
+    pub(super) grave: Vec<String>,
 }
 
 impl Looker {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let path = Path::new(ROOT).join(AXE);
         let axe = fs::read_to_string(path).expect("axe-core is fetched by `.ci/setup test`");
         let browser = Browser::start().await;
@@ -52,7 +52,7 @@ impl Looker {
     }
 
     /// Looks at the page that is shown.
-    async fn look(&mut self, name: &str) {
+    pub(super) async fn look(&mut self, name: &str) {
         self.browser
             .until("document.readyState === 'complete'")
             .await;

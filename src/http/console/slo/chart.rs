@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::{Seen, seen};
+use super::{Seen, seen, then};
 use crate::http::api::problem::Problem;
 use crate::http::console::door::{Sought, Visitor};
 use crate::http::console::{Answer, ConsoleState};
@@ -29,7 +29,7 @@ struct Chart {
     /// The period as it is written, and in seconds.
     period: String,
     seconds: u64,
-    /// The ends of the steps, in Unix seconds, about a hundred.
+    /// The ends of about a hundred steps and the last answer, in Unix seconds.
     at: Vec<i64>,
     /// The share of the budget that was left then.
     left: Vec<f64>,
@@ -69,9 +69,23 @@ pub(in crate::http::console) async fn history(
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
+/// The steps, and what is left by the last answer: the last step ended some time before.
+fn points(one: &Seen<'_>) -> Vec<(i64, f64)> {
+    let mut points = one.entry.burn_down();
+    let last = points.last().map(|(at, _)| *at);
+    if let (Some(last), Some(age), Some(left)) = (last, one.now.age, one.now.judgement.budget_left)
+    {
+        let at = then(age);
+        if at > last {
+            points.push((at, left));
+        }
+    }
+    points
+}
+
 fn chart(one: &Seen<'_>) -> Chart {
     let objective = &one.entry.objective;
-    let (at, left) = one.entry.burn_down().into_iter().unzip();
+    let (at, left) = points(one).into_iter().unzip();
     Chart {
         slo_name: objective.name.clone(),
         description: objective.description.clone(),
