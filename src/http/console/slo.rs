@@ -27,6 +27,8 @@ pub(super) const ADDRESS: &str = "/console/slo";
 struct Seen<'a> {
     entry: &'a Entry,
     now: Now,
+    /// Why it stands so. That Prometheus is away is said once, for all of them.
+    why: String,
 }
 
 impl Seen<'_> {
@@ -41,11 +43,18 @@ impl Seen<'_> {
 
 fn seen(known: &Known) -> Vec<Seen<'_>> {
     let entries = known.entries.iter();
-    let each = entries.map(|entry| Seen {
-        entry,
-        now: known.now(entry),
-    });
-    each.collect()
+    entries.map(|entry| look(known, entry)).collect()
+}
+
+fn look<'a>(known: &Known, entry: &'a Entry) -> Seen<'a> {
+    let now = known.now(entry);
+    let counts = now.age.is_some_and(|age| age <= known.unknown_after);
+    let why = match (&known.prometheus, &entry.last) {
+        (Reach::Away { .. }, Some(last)) if counts => last.judgement.message.clone(),
+        (Reach::Away { .. }, _) => "Prometheus does not answer".into(),
+        _ => now.judgement.message.clone(),
+    };
+    Seen { entry, now, why }
 }
 
 /// The page.
@@ -139,7 +148,7 @@ fn verdict(known: &Known, all: &[Seen<'_>]) -> Markup {
             ul .dangers { @for one in danger { li {
                 (mark(one.state(), one.now.stale)) " "
                 a href=(format!("#{}", one.name())) { (theirs(one.name())) } ": "
-                (theirs(&one.now.judgement.message)) "."
+                (theirs(&one.why)) "."
                 div .faint { (theirs(&one.entry.objective.description)) }
             } } }
         }
@@ -165,7 +174,7 @@ fn endangered<'a, 'b>(all: &'b [Seen<'a>]) -> Vec<&'b Seen<'a>> {
 fn not_known<'a>(all: &'a [Seen<'_>]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut reasons: Vec<(&str, Vec<&str>)> = vec![];
     for one in all.iter().filter(|one| one.state() == Stand::Unknown) {
-        let why = one.now.judgement.message.as_str();
+        let why = one.why.as_str();
         match reasons.iter_mut().find(|(reason, _)| *reason == why) {
             Some((_, names)) => names.push(one.name()),
             None => reasons.push((why, vec![one.name()])),

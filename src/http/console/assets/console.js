@@ -362,7 +362,7 @@
     const [drawn, bare] = [points.slos.filter((slo) => slo.at.length > 1), points.slos.filter((slo) => slo.at.length < 2)];
     const wanted = drawn.map((slo) => {
       const note = slo.note ? ` (${slo.note})` : "";
-      return [frame(into, `${slo.slo_name}, the last ${slo.period}${note}: ${slo.description}`), slo];
+      return [frame(into, `${slo.slo_name}, the last ${slo.seconds / 3600} h${note}: ${slo.description}`), slo];
     });
     wanted.forEach(([figure, slo]) => {
       const [least, last] = [Math.min(0, ...slo.left), slo.at.at(-1)];

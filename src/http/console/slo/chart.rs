@@ -26,8 +26,7 @@ struct Charts {
 struct Chart {
     slo_name: String,
     description: String,
-    /// The period as it is written, and in seconds.
-    period: String,
+    /// Of the period.
     seconds: u64,
     /// The ends of about a hundred steps and the last answer, in Unix seconds.
     at: Vec<i64>,
@@ -89,7 +88,6 @@ fn chart(one: &Seen<'_>) -> Chart {
     Chart {
         slo_name: objective.name.clone(),
         description: objective.description.clone(),
-        period: objective.period.to_string(),
         seconds: objective.period.as_secs(),
         at,
         left,

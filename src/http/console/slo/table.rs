@@ -55,12 +55,12 @@ fn row(one: &Seen<'_>) -> Markup {
         td .whole {
             (mark(judgement.state, one.now.stale))
             @if one.now.stale { " " span .tag { "stale" } }
-            div .why { (theirs(&judgement.message)) }
-            @if let Some(age) = one.now.age { div .told { "asked " (ago(then(age), super::now())) } }
+            div .why { (theirs(&one.why)) }
+            @if let Some(age) = one.now.age { div .told { "answered " (ago(then(age), super::now())) } }
         }
         td .r data-label="target" {
             (target(objective))
-            div .told { "over " (objective.period) }
+            div .told { (over(objective)) }
         }
         td .r data-label="actual" { (actual(objective, judgement)) }
         td .whole.budget data-label="budget left" { (budget(one)) }
@@ -79,9 +79,13 @@ pub(super) fn promises(entries: &[Entry]) -> Markup {
                 div .told { (theirs(&entry.objective.description)) }
             }
             td { (theirs(&entry.objective.component)) }
-            td .r { (target(&entry.objective)) div .told { "over " (entry.objective.period) } }
+            td .r { (target(&entry.objective)) div .told { (over(&entry.objective)) } }
         } } }
     } } }
+}
+
+fn over(objective: &Objective) -> String {
+    format!("over {} h", objective.period.as_hours())
 }
 
 fn target(objective: &Objective) -> Markup {
@@ -96,8 +100,8 @@ fn actual(objective: &Objective, judgement: &Judgement) -> Markup {
         span .n { (judgement.availability.map_or_else(|| "–".into(), |good| share(good, 3))) }
         @if let (Indicator::Latency { .. }, Some(seconds)) = (&objective.indicator, judgement.quantile) {
             div .told {
-                (share(objective.target, 5)) " took "
-                @if seconds.is_finite() { (figure(seconds)) " s" } @else { "longer than is counted" }
+                (share(objective.target, 5))
+                @if seconds.is_finite() { " within " (figure(seconds)) " s" } @else { ": longer than is counted" }
             }
         }
     }
