@@ -147,7 +147,7 @@ fn verdict(known: &Known, all: &[Seen<'_>]) -> Markup {
         @if !danger.is_empty() {
             ul .dangers { @for one in danger { li {
                 (mark(one.state(), one.now.stale)) " "
-                a href=(format!("#{}", one.name())) { (theirs(one.name())) } ": "
+                (link(one.name())) ": "
                 (theirs(&one.why)) "."
                 div .faint { (theirs(&one.entry.objective.description)) }
             } } }
@@ -156,7 +156,7 @@ fn verdict(known: &Known, all: &[Seen<'_>]) -> Markup {
             p { (mark(Stand::Unknown, false)) " Nothing is known of "
                 @for (index, name) in names.iter().enumerate() {
                     @if index > 0 { ", " }
-                    a href=(format!("#{name}")) { (theirs(name)) }
+                    (link(name))
                 }
                 ": " (theirs(message)) "."
             }
@@ -233,8 +233,13 @@ fn gate(known: &Known, all: &[Seen<'_>]) -> Markup {
     } }
 }
 
+/// Where the row of an objective is. No part of a page has such a name.
+fn anchor(name: &str) -> String {
+    format!("slo-{name}")
+}
+
 fn link(name: &str) -> Markup {
-    html! { a href=(format!("#{name}")) { (name) } }
+    html! { a href=(format!("#{}", anchor(name))) { (theirs(name)) } }
 }
 
 /// Nobody is asked: how that is changed, and what would be watched then.

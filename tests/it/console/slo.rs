@@ -1,6 +1,7 @@
 //! The page of the objectives, before a real Prometheus and without one.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +27,7 @@ async fn asking(url: &str, more: &[(&str, &str)]) -> Scene {
 
 /// The cells of an objective's row, in words.
 async fn row(browser: &Browser, name: &str) -> String {
-    browser.text(&format!("#{name}")).await
+    browser.text(&format!("#slo-{name}")).await
 }
 
 /// A pipeline all of whose services do well but the alerter, which nobody scrapes.
@@ -61,7 +62,9 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
     ];
     let scene = asking(&prometheus.url(), &often).await;
     let browser = scene.browser(READ_KEY, PAGE).await;
-    browser.until_text("#forwarder_availability", "● ok").await;
+    browser
+        .until_text("#slo-forwarder_availability", "● ok")
+        .await;
     browser.run("window.still = true", &[]).await;
     let well = row(&browser, "ingestor_latency_p99").await;
     for part in ["● ok", "within 0.5 s", "99 %", "100 %", "over 24 h"] {
@@ -81,7 +84,7 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
     );
     browser.until_text("#gate", "● not held").await;
     browser
-        .click("#forwarder_availability details summary")
+        .click("#slo-forwarder_availability details summary")
         .await;
 
     // Moogsoft refuses half of it.
@@ -109,9 +112,9 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
     prometheus.kill();
     browser.until_text("#verdict", "■ was critical").await;
     browser
-        .until_text("#ingestor_availability", "● was ok")
+        .until_text("#slo-ingestor_availability", "● was ok")
         .await;
-    assert_eq!(browser.count("#ingestor_availability .good").await, 0);
+    assert_eq!(browser.count("#slo-ingestor_availability .good").await, 0);
     let verdict = browser.text("#verdict").await;
     assert!(
         verdict.contains("Prometheus does not answer since"),
@@ -127,7 +130,7 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
     prometheus.up().await;
     browser.until_text("#verdict", "Prometheus answers").await;
     browser
-        .until("window.still && document.querySelector('#ingestor_availability .good')")
+        .until("window.still && document.querySelector('#slo-ingestor_availability .good')")
         .await;
     assert_eq!(browser.count(ACTS).await, 0, "nothing acts here");
     assert_eq!(browser.complaints().await, [""; 0]);
@@ -184,13 +187,34 @@ async fn refuse(mut stream: TcpStream) {
     let _ = stream.write_all((head + &body).as_bytes()).await;
 }
 
+/// An objective of one's own that has the name of a part of every page, and says that.
+fn own() -> String {
+    serde_json::json!({
+        "apiVersion": "openslo/v1", "kind": "SLO", "metadata": {"name": "main"},
+        "spec": {
+            "service": "main", "description": EVIL, "budgetingMethod": "Occurrences",
+            "timeWindow": [{"duration": "30d", "isRolling": true}],
+            "indicator": {"metadata": {"name": "up"}, "spec": {"ratioMetric": {
+                "counter": true,
+                "good": {"metricSource": {"type": "Prometheus", "spec": {"query": "good_total{a=\"<img>\"}"}}},
+                "total": {"metricSource": {"type": "Prometheus", "spec": {"query": "all_total"}}},
+            }}},
+            "objectives": [{"target": 0.9999}],
+        },
+    })
+    .to_string()
+}
+
 #[tokio::test]
-async fn what_prometheus_says_of_a_query_is_text() {
+async fn what_prometheus_and_a_file_say_is_text() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let mut tasks = JoinSet::new();
     tasks.spawn(refusing(listener));
-    let scene = asking(&url, &[]).await;
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(own().as_bytes()).expect("written");
+    let path = file.path().to_str().expect("text");
+    let scene = asking(&url, &[("SLO_FILE", path)]).await;
     for browser in [
         scene.browser(KEY, PAGE).await,
         Browser::without_scripts().await,
@@ -207,13 +231,17 @@ async fn what_prometheus_says_of_a_query_is_text() {
         }
         browser.until_text("#verdict", "onerror").await;
         browser
-            .until_text("#forwarder_availability", "onerror")
+            .until_text("#slo-forwarder_availability", "onerror")
             .await;
+        let own = row(&browser, "main").await;
+        for part in ["99.99 %", "over 720 h", "onerror"] {
+            assert!(own.contains(part), "{part}: {own}");
+        }
         assert_eq!(browser.count("img, svg").await, 0);
         let text = browser.text("main").await;
         assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text}");
         // Without a script it is all there but the charts.
-        for part in ["○ unknown", "8 unknown", "99.5 %", "is off"] {
+        for part in ["○ unknown", "9 unknown", "99.5 %", "is off"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Seen, mark, then};
+use super::{Seen, anchor, mark, then};
 use crate::http::console::view::{ago, progress, share, theirs};
 use crate::slo::judge::{Judgement, State, figure};
 use crate::slo::known::Entry;
@@ -46,7 +46,7 @@ fn row(one: &Seen<'_>) -> Markup {
     let objective = &one.entry.objective;
     let judgement = &one.now.judgement;
     let query = query::share(objective, objective.period);
-    html! { tr #(objective.name) {
+    html! { tr #(anchor(&objective.name)) {
         th .whole scope="row" {
             (theirs(&objective.name))
             div .told { (theirs(&objective.description)) }
@@ -64,7 +64,7 @@ fn row(one: &Seen<'_>) -> Markup {
         }
         td .r data-label="actual" { (actual(objective, judgement)) }
         td .whole.budget data-label="budget left" { (budget(one)) }
-        td .whole { (burns(objective, judgement)) }
+        td .whole data-label="burn rates" { (burns(objective, judgement)) }
         td .r data-label=(events(objective)) { (count(judgement.events)) }
     } }
 }
