@@ -70,7 +70,7 @@ pub(super) async fn page(State(console): State<ConsoleState>, visitor: Visitor) 
         section #verdict aria-label="How they stand" { (verdict(&known, &all)) }
         section aria-labelledby="h-objectives" {
             h2 #h-objectives { "Objectives" }
-            div #objectives { (table::whole(&all)) }
+            div #objectives { (table::table(&all)) }
         }
         section aria-labelledby="h-budgets" {
             h2 #h-budgets { "How the budgets went down" }
@@ -91,7 +91,7 @@ pub(super) fn parts(console: &ConsoleState) -> Parts {
     let all = seen(&known);
     vec![
         ("verdict", verdict(&known, &all)),
-        ("objectives", table::whole(&all)),
+        ("objectives", table::table(&all)),
         ("gate", gate(&known, &all)),
     ]
 }
@@ -356,7 +356,7 @@ mod tests {
         let names: Vec<_> = endangered(&all).iter().map(|one| one.name()).collect();
         assert_eq!(names, ["forwarder_availability", "ingestor_availability"]);
         assert_eq!(sums(&all), "1 critical, 1 warn, 1 unknown");
-        let page = verdict(&known, &all).into_string() + &table::whole(&all).into_string();
+        let page = verdict(&known, &all).into_string() + &table::table(&all).into_string();
         assert!(
             page.contains("&lt;b&gt;why") && !page.contains("<b>"),
             "{page}"

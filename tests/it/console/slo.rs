@@ -67,7 +67,14 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
         .await;
     browser.run("window.still = true", &[]).await;
     let well = row(&browser, "ingestor_latency_p99").await;
-    for part in ["● ok", "within 0.5 s", "99 %", "100 %", "over 24 h"] {
+    for part in [
+        "● ok",
+        "within 0.5 s",
+        "99 %",
+        "100 %",
+        "over 24 h",
+        "events",
+    ] {
         assert!(well.contains(part), "{part}: {well}");
     }
     // What nobody scrapes is not known, and that is the first that is said.
@@ -248,7 +255,7 @@ async fn what_prometheus_and_a_file_say_is_text() {
 }
 
 /// A day with an incident at noon, a leak, and an outage that goes on.
-fn day() -> String {
+pub(super) fn day() -> String {
     let script = |back| Minute {
         refused: match back {
             0..18 => 0.3,
@@ -333,7 +340,7 @@ async fn every_page_can_be_used_that_tells_of_objectives() {
         .await;
     looker.browser.until_text(".alert", "cannot be used").await;
     assert_eq!(looker.browser.count("details[open]").await, 1);
-    looker.look("settings-of-objectives").await;
+    looker.check("settings-of-objectives").await;
 
     prometheus.kill();
     // A round of questions begins as soon as something is set.

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Seen, anchor, mark, then};
-use crate::http::console::view::{ago, progress, share, theirs};
+use crate::http::console::view::{ago, count, progress, share, theirs};
 use crate::slo::judge::{Judgement, State, figure};
 use crate::slo::known::Entry;
 use crate::slo::objective::{Indicator, Objective};
@@ -11,7 +11,7 @@ use crate::slo::query;
 use crate::slo::window::{Pair, Window};
 
 /// By component, in the order in which they are first met.
-pub(super) fn whole(all: &[Seen<'_>]) -> Markup {
+pub(super) fn table(all: &[Seen<'_>]) -> Markup {
     let mut components: Vec<&str> = vec![];
     for one in all {
         let component = one.entry.objective.component.as_str();
@@ -23,10 +23,10 @@ pub(super) fn whole(all: &[Seen<'_>]) -> Markup {
         div .scroll { table .stacks.objectives {
             thead { tr {
                 th { "Objective" } th { "State" } th .r { "Target" } th .r { "Actual" }
-                th { "Budget left" } th { "Burn rates, and what is too much" } th .r { "Events" }
+                th { "Budget left" } th { "Burn rates, and what is too much" }
             } }
             @for component in components { tbody {
-                tr { th .group colspan="7" scope="rowgroup" { (theirs(component)) } }
+                tr { th .group colspan="6" scope="rowgroup" { (theirs(component)) } }
                 @for one in all.iter().filter(|one| one.entry.objective.component == component) {
                     (row(one))
                 }
@@ -65,7 +65,6 @@ fn row(one: &Seen<'_>) -> Markup {
         td .r data-label="actual" { (actual(objective, judgement)) }
         td .whole.budget data-label="budget left" { (budget(one)) }
         td .whole data-label="burn rates" { (burns(objective, judgement)) }
-        td .r data-label=(events(objective)) { (count(judgement.events)) }
     } }
 }
 
@@ -103,6 +102,9 @@ fn actual(objective: &Objective, judgement: &Judgement) -> Markup {
                 (share(objective.target, 5))
                 @if seconds.is_finite() { " within " (figure(seconds)) " s" } @else { ": longer than is counted" }
             }
+        }
+        @if let Some(events) = judgement.events {
+            div .told { "of " (count(whole(events))) " " (counted(objective)) }
         }
     }
 }
@@ -179,24 +181,21 @@ fn stretch((window, rate): (Window, Option<f64>)) -> Markup {
 }
 
 /// What is counted.
-fn events(objective: &Objective) -> &'static str {
+fn counted(objective: &Objective) -> &'static str {
     match objective.indicator {
         Indicator::Moments { .. } => "moments",
         _ => "events",
     }
 }
 
-fn count(events: Option<f64>) -> Markup {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts of events, which end at the largest number"
-    )]
-    let whole = events.map(|events| events.round().max(0.0) as u64);
-    match whole {
-        Some(whole) => super::super::view::count(whole),
-        None => html! { "–" },
-    }
+/// Prometheus extrapolates, so that five can be 4.97.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count, which ends at the largest number"
+)]
+fn whole(events: f64) -> u64 {
+    events.round().max(0.0) as u64
 }
 
 #[cfg(test)]
