@@ -26,6 +26,7 @@ mod runs;
 mod session;
 mod settings;
 mod sign;
+mod slo;
 mod view;
 
 use std::sync::Arc;
@@ -140,6 +141,8 @@ pub fn routes(console: ConsoleState) -> Router {
     let behind_the_door = Router::new()
         .route("/console/", get(overview::page))
         .route("/console/history", get(overview::history))
+        .route("/console/slo", get(slo::page))
+        .route("/console/slo/history", get(slo::history))
         .route("/console/queues/{queue}", get(queue::page))
         .route("/console/queues/{queue}/counts", get(queue::counts))
         .route("/console/queues/{queue}/export", get(queue::export))
@@ -174,6 +177,7 @@ pub fn routes(console: ConsoleState) -> Router {
         .layer(from_fn_with_state(console.clone(), door::guard));
     let streams = Router::new()
         .route("/console/live/overview", get(live::overview))
+        .route("/console/live/slo", get(live::slo))
         .route("/console/live/queues/{queue}", get(live::queue))
         .route("/console/live/runs/{run}", get(live::run))
         .layer(from_fn_with_state(console.clone(), door::guard));

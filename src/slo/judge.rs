@@ -199,7 +199,7 @@ fn over_last(window: Window) -> String {
 }
 
 /// With three figures, and none that says nothing.
-fn figure(number: f64) -> String {
+pub(crate) fn figure(number: f64) -> String {
     let places = match number.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

@@ -8,6 +8,7 @@ mod attack;
 mod door;
 mod edit;
 mod look;
+mod slo;
 mod trouble;
 mod ways;
 mod work;

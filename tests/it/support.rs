@@ -6,6 +6,7 @@ pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod driver;
+pub(crate) mod exporter;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod redis;

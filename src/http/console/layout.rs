@@ -2,9 +2,9 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::assets;
 use super::door::Visitor;
 use super::view::{safe, time};
+use super::{assets, slo};
 
 /// Light, dark, or as the reader's system is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Theme {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Overview,
+    Slos,
     Queues,
     Dead,
     Runs,
@@ -43,8 +44,9 @@ pub(super) enum Place {
     Settings,
 }
 
-const PLACES: [(Place, &str, &str); 5] = [
+const PLACES: [(Place, &str, &str); 6] = [
     (Place::Overview, "/console/", "Overview"),
+    (Place::Slos, slo::ADDRESS, "SLOs"),
     (Place::Dead, "/console/dead", "Dead lists"),
     (Place::Runs, "/console/runs", "Runs"),
     (Place::Audit, "/console/audit", "Audit"),

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use super::door::Visitor;
-use super::{Answer, ConsoleState, overview, queue as queues, runs};
+use super::{Answer, ConsoleState, overview, queue as queues, runs, slo as objectives};
 use crate::http::api::problem::Problem;
 use crate::http::connections::StillThere;
 
@@ -32,6 +32,7 @@ pub(super) type Parts = Vec<(&'static str, Markup)>;
 #[derive(Clone, Debug)]
 enum Watched {
     Overview,
+    Slos,
     Queue(String),
     Run(String),
 }
@@ -55,6 +56,14 @@ pub(super) async fn overview(
     there: There,
 ) -> Answer<Response> {
     open(console, &visitor, there, Watched::Overview)
+}
+
+pub(super) async fn slo(
+    State(console): State<ConsoleState>,
+    visitor: Visitor,
+    there: There,
+) -> Answer<Response> {
+    open(console, &visitor, there, Watched::Slos)
 }
 
 pub(super) async fn queue(
@@ -119,7 +128,7 @@ async fn next(mut stream: Stream) -> Option<(Result<Event, Infallible>, Stream)>
         let pause = match stream.watched {
             _ if stream.first => Duration::ZERO,
             Watched::Run(_) => QUICK,
-            Watched::Overview | Watched::Queue(_) => PERIOD,
+            Watched::Overview | Watched::Slos | Watched::Queue(_) => PERIOD,
         };
         tokio::select! {
             () = closing.cancelled() => return None,
@@ -131,6 +140,7 @@ async fn next(mut stream: Stream) -> Option<(Result<Event, Infallible>, Stream)>
         }
         let parts = match &stream.watched {
             Watched::Overview => overview::parts(&stream.console).await,
+            Watched::Slos => objectives::parts(&stream.console),
             Watched::Queue(queue) => queues::parts(&stream.console, queue).await,
             Watched::Run(run) => runs::parts(&stream.console, run).await,
         };

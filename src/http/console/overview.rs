@@ -11,7 +11,7 @@ use super::door::{Sought, Visitor};
 use super::layout::{self, Place};
 use super::live::Parts;
 use super::view::{age, ago, count, gate, percent, queue_address, seconds, theirs, why};
-use super::{Answer, ConsoleState, runs};
+use super::{Answer, ConsoleState, runs, slo};
 use crate::http::api::problem::Problem;
 use crate::operate::wire::{DrainStatus, QueueView, RunView, Status};
 
@@ -94,7 +94,7 @@ pub(super) async fn parts(console: &ConsoleState) -> Parts {
     ]
 }
 
-fn card(name: &str, class: &str, state: &str, more: &Markup) -> Markup {
+pub(super) fn card(name: &str, class: &str, state: &str, more: &Markup) -> Markup {
     html! {
         div .card {
             span .name { (name) }
@@ -153,7 +153,7 @@ fn health(console: &ConsoleState, status: &Status) -> Markup {
         ),
     };
     html! {
-        (redis) (moogsoft) (prometheus)
+        (redis) (moogsoft) (slo::summary(&console.0.api.slos())) (prometheus)
         (card("This daemon", "good", "● runs", &html! { (theirs(&status.instance)) ", version " (status.version) }))
     }
 }

@@ -213,6 +213,14 @@ pub(super) fn percent(ratio: f64) -> String {
     format!("{:.0} %", ratio * 100.0)
 }
 
+/// A share in per cent, with so many places at most: one that is not quite all is not shown as all.
+pub(super) fn share(share: f64, places: i32) -> String {
+    let parts = 10_f64.powi(places);
+    // So much is lost when a text becomes a number.
+    let cut = (share * 100.0 * parts + 1e-4).floor() / parts;
+    format!("{cut} %")
+}
+
 /// A bar that tells how far something has come; `PreEscaped` numbers only.
 pub(super) fn progress(label: &str, done: u64, all: u64) -> Markup {
     let all = all.max(1);
@@ -248,6 +256,23 @@ mod tests {
         assert!(shown.starts_with("<bdi>&lt;img src=x"), "{shown}");
         assert!(!shown.contains(['\u{202e}', '\u{1b}']), "{shown}");
         assert_eq!(queue_address("a/b?c"), "/console/queues/a%2Fb%3Fc");
+    }
+
+    #[test]
+    fn a_share_that_is_not_all_is_not_shown_as_all() {
+        for (of, text) in [
+            ((1.0, 5), "100 %"),
+            ((0.999, 5), "99.9 %"),
+            ((0.995, 5), "99.5 %"),
+            ((0.999_999_9, 5), "99.99999 %"),
+            ((0.999_999_99, 5), "99.99999 %"),
+            ((0.999_999_9, 3), "99.999 %"),
+            ((0.0, 3), "0 %"),
+            ((0.7, 3), "70 %"),
+            ((0.123_456_78, 3), "12.345 %"),
+        ] {
+            assert_eq!(share(of.0, of.1), text);
+        }
     }
 
     #[test]

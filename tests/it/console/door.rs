@@ -38,7 +38,7 @@ const ACTS: [(&str, &[(&str, &str)]); 8] = [
 const DIGEST: &str = "43dfdf1b1b687dfb3b612cb1936a1f90d3c12414";
 const MESSAGE: &str =
     "/console/queues/alerter/messages/43dfdf1b1b687dfb3b612cb1936a1f90d3c12414/edit";
-const LOOKS: [&str; 9] = [
+const LOOKS: [&str; 11] = [
     "/console/",
     QUEUE,
     "/console/queues/dead",
@@ -48,6 +48,8 @@ const LOOKS: [&str; 9] = [
     "/console/audit",
     "/console/settings",
     "/console/history",
+    "/console/slo",
+    "/console/slo/history",
 ];
 
 /// Whether a session has moved or changed nothing: the letters lie where they lay, nothing is
@@ -223,6 +225,8 @@ async fn every_answer_forbids_what_no_page_needs_and_is_kept_nowhere() {
         ("/console/runs/none", 404),
         ("/console/queues/alerter/export", 200),
         ("/console/live/overview", 200),
+        ("/console/live/slo", 200),
+        ("/console/slo/history?surprise=1", 400),
     ] {
         all.push((page, status, guest.ask("GET", page)));
     }

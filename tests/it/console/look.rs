@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use super::slo::day;
 use super::{KEY, KEYED, Scene};
 use crate::support::webhook::Manner;
-use crate::support::{Browser, Redis, Webhook, until};
+use crate::support::{Browser, Prometheus, Redis, Webhook, until};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where `.ci/setup test` puts it.
@@ -21,16 +22,16 @@ const WIDTHS: [(&str, u32, u32); 2] = [("wide", 1280, 800), ("narrow", 360, 740)
 const SCHEMES: [&str; 2] = ["light", "dark"];
 
 /// A browser that looks at pages, and what it found.
-struct Looker {
-    browser: Browser,
+pub(super) struct Looker {
+    pub(super) browser: Browser,
     axe: String,
     write: bool,
     /// What a reader could not use.
-    grave: Vec<String>,
+    pub(super) grave: Vec<String>,
 }
 
 impl Looker {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let path = Path::new(ROOT).join(AXE);
         let axe = fs::read_to_string(path).expect("axe-core is fetched by `.ci/setup test`");
         let browser = Browser::start().await;
@@ -52,7 +53,7 @@ impl Looker {
     }
 
     /// Looks at the page that is shown.
-    async fn look(&mut self, name: &str) {
+    pub(super) async fn look(&mut self, name: &str) {
         self.browser
             .until("document.readyState === 'complete'")
             .await;
@@ -70,6 +71,13 @@ impl Looker {
         // What comes next is done at a desk.
         self.show("light", WIDTHS[0].1, WIDTHS[0].2).await;
         assert_eq!(self.browser.complaints().await, [""; 0], "{name}");
+    }
+
+    /// The same without a picture.
+    pub(super) async fn check(&mut self, name: &str) {
+        let write = std::mem::take(&mut self.write);
+        self.look(name).await;
+        self.write = write;
     }
 
     async fn show(&self, scheme: &str, width: u32, height: u32) {
@@ -194,8 +202,8 @@ fn dead() -> Vec<String> {
 }
 
 /// A source that drains, and one that somebody has paused, so that its letters lie still.
-async fn scene(moogsoft: &Webhook) -> Scene {
-    let url = moogsoft.url();
+async fn scene(moogsoft: &Webhook, prometheus: &Prometheus) -> Scene {
+    let [url, prometheus] = [moogsoft.url(), prometheus.url()];
     let mut variables = KEYED[1..].to_vec();
     variables.extend([
         ("MOOG_WEBHOOK_URL", url.as_str()),
@@ -207,6 +215,10 @@ async fn scene(moogsoft: &Webhook) -> Scene {
         ("SOURCE_SYSLOG_DEAD", "mutt:dlq:syslog_dead"),
         ("SOURCE_SYSLOG_POISON_FIELDS", "_retry_count"),
         ("POD_NAME", "remediation-0"),
+        ("PROMETHEUS_URL", prometheus.as_str()),
+        // What is seen at first stays, however long the looking takes.
+        ("SLO_INTERVAL", "3600"),
+        ("SLO_STALE_SECONDS", "86400"),
     ]);
     let scene = Scene::of(Redis::start(), &[""; 0], &variables).await;
     let guest = scene.guest(KEY).await;
@@ -311,7 +323,10 @@ async fn moves(scene: &Scene, looker: &mut Looker) {
 #[tokio::test]
 async fn every_page_can_be_used_by_everybody_in_each_scheme_and_at_each_width() {
     let moogsoft = Webhook::start(Manner::Status(200)).await;
-    let mut scene = scene(&moogsoft).await;
+    let mut prometheus = Prometheus::stopped(&[], &[]);
+    prometheus.fill(&day());
+    prometheus.up().await;
+    let mut scene = scene(&moogsoft, &prometheus).await;
     let mut looker = Looker::start().await;
 
     looker.browser.open(&scene.at("/console/sign-in")).await;

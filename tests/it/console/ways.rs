@@ -7,8 +7,9 @@ use crate::support::browser::{ENTER, TAB};
 use crate::support::{Browser, SOURCE, TARGET};
 
 /// Pages that need nothing but a source with a letter.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/console/",
+    "/console/slo",
     QUEUE,
     "/console/queues/dead",
     "/console/queues/alerter/counts",

@@ -86,8 +86,8 @@
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
-      // What the script has added is its own.
-      if (!fresh.hasAttribute(name) && !["tabindex", "role", "aria-label", "title", "disabled"].includes(name)) old.removeAttribute(name);
+      // What the script has added is its own, and what the reader has opened is his.
+      if (!fresh.hasAttribute(name) && !["tabindex", "role", "aria-label", "title", "disabled", "open"].includes(name)) old.removeAttribute(name);
     }
     children(old, fresh);
   };
@@ -261,7 +261,8 @@
     return made;
   };
 
-  const number = (value) => value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: value < 10 ? 2 : 0 });
+  const number = (value) => value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: Math.abs(value) < 10 ? 2 : 0 });
+  const percent = (share) => share == null ? "–" : `${number(share * 100)} %`;
 
   // Where a chart will be: how wide that is, is known when all of them are there.
   const frame = (into, title) => {
@@ -283,43 +284,53 @@
     return fine ? `${text}:${two(rest)}` : text;
   };
 
-  const chart = (figure, times, lines) => {
+  const day = (seconds) => new Date(seconds * 1000)
+    .toLocaleDateString(undefined, { day: "numeric", month: "short", timeZone: utc ? "UTC" : undefined });
+
+  // Where no pointer is, the newest values are what one wants to read.
+  const newest = (times) => ({ setLegend: [(plot) => {
+    if (plot.legend.idx == null) plot.setLegend({ idx: times.length - 1 }, false);
+  }] });
+
+  // `how` is what one kind of chart has and the other has not.
+  const chart = (figure, times, lines, how) => {
     const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const plot = new uPlot({
       width: width(figure),
       height: TALL,
-      scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
-      series: [{ value: (_, value) => value == null ? "–" : clock(value, true) }].concat(lines.map(([label, , stroke]) => ({
-        label, stroke: colour(stroke), width: 2, points: { show: false }, value: (_, value) => number(value),
+      scales: how.scales,
+      series: [{ value: (_, value) => value == null ? "–" : how.when(value, 0) }].concat(lines.map(([label, , stroke]) => ({
+        label, stroke: colour(stroke), width: 2, points: { show: false }, value: (_, value) => how.spell(value),
       }))),
-      axes: [{ ...axis, space: 70, values: (_, values, __, ___, step) => values.map((value) => clock(value, step < 60)) }, { ...axis, size: 60, values: (_, values) => values.map(number) }],
+      axes: [{ ...axis, space: 70, values: (_, values, __, ___, step) => values.map((value) => how.when(value, step)) }, { ...axis, size: 60, values: (_, values) => values.map(how.spell) }],
       legend: { live: true },
-      // Where no pointer is, the newest values are what one wants to read.
-      hooks: { setLegend: [(plot) => {
-        if (plot.legend.idx == null) plot.setLegend({ idx: times.length - 1 }, false);
-      }] },
+      hooks: { ...newest(times), ...how.hooks },
     }, [times, ...lines.map(([, values]) => values)], figure);
     plot.setLegend({ idx: times.length - 1 }, false);
     const canvas = one("canvas", figure);
-    const newest = lines.map(([label, values]) => `${label} ${number(values.at(-1))}`).join(", ");
+    const last = lines.map(([label, values]) => `${label} ${how.spell(values.at(-1))}`).join(", ");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${one("figcaption", figure).textContent}; last: ${newest}`);
+    canvas.setAttribute("aria-label", `${one("figcaption", figure).textContent}; last: ${last}`);
     plots.push([figure, plot]);
   };
 
-  const draw = () => {
-    const into = one("#charts");
-    if (!into || !points || typeof uPlot === "undefined") return;
-    plots.forEach(([, plot]) => plot.destroy());
-    plots = [];
-    into.replaceChildren();
+  const words = (into, text) => {
+    const paragraph = document.createElement("p");
+    paragraph.className = "faint";
+    paragraph.textContent = text;
+    into.append(paragraph);
+  };
+
+  const drains = (into) => {
     if (points.at.length < 2) {
-      const text = document.createElement("p");
-      text.className = "faint";
-      text.textContent = "Not enough is known yet: a point is taken every ten seconds, since the start of the daemon.";
-      into.append(text);
+      words(into, "Not enough is known yet: a point is taken every ten seconds, since the start of the daemon.");
       return;
     }
+    const how = {
+      scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
+      when: (value, step) => clock(value, step < 60),
+      spell: number,
+    };
     const wanted = points.sources.flatMap((line) => {
       const which = points.sources.length > 1 ? ` of ${line.source}` : "";
       return [
@@ -329,35 +340,82 @@
         [frame(into, `Messages waiting${which}`), [["waiting", line.depth, "--series-4"]]],
       ];
     });
-    wanted.forEach(([figure, lines]) => chart(figure, points.at, lines));
+    wanted.forEach(([figure, lines]) => chart(figure, points.at, lines, how));
   };
 
-  let fetching = false;
+  // Below it more was spent than there was.
+  const nought = (plot) => {
+    const { ctx, bbox } = plot;
+    const y = Math.round(plot.valToPos(0, "y", true));
+    ctx.save();
+    ctx.strokeStyle = colour("--series-2");
+    ctx.lineWidth = 2 * devicePixelRatio;
+    ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.restore();
+  };
+
+  const budgets = (into) => {
+    const [drawn, bare] = [points.slos.filter((slo) => slo.at.length > 1), points.slos.filter((slo) => slo.at.length < 2)];
+    const wanted = drawn.map((slo) => {
+      const note = slo.note ? ` (${slo.note})` : "";
+      return [frame(into, `${slo.slo_name}, the last ${slo.seconds / 3600} h${note}: ${slo.description}`), slo];
+    });
+    wanted.forEach(([figure, slo]) => {
+      const [least, last] = [Math.min(0, ...slo.left), slo.at.at(-1)];
+      chart(figure, slo.at, [["budget left", slo.left, slo.note ? "--series-4" : "--series-1"]], {
+        scales: { x: { range: [last - slo.seconds, last] }, y: { range: [least * 1.05, 1.05] } },
+        when: (value) => slo.seconds > 2 * 86400 ? day(value) : clock(value, false),
+        spell: percent,
+        hooks: { draw: [nought] },
+      });
+    });
+    if (bare.length) words(into, `Of these not enough is known yet to draw: ${bare.map((slo) => slo.slo_name).join(", ")}.`);
+  };
+
+  const draw = () => {
+    const into = one("[data-history]");
+    if (!into || !points || typeof uPlot === "undefined") return;
+    plots.forEach(([, plot]) => plot.destroy());
+    plots = [];
+    into.replaceChildren();
+    if (into.id === "budgets") budgets(into); else drains(into);
+  };
+
+  let fetching = false, before = "";
   const refresh = async () => {
-    const into = one("#charts");
+    const into = one("[data-history]");
     if (!into || document.hidden || fetching) return;
     fetching = true;
     try {
-      const answer = await fetch(`${into.dataset.history}?seconds=${seconds}`, { headers: { "X-Part": "1" } });
-      if (answer.ok) {
-        points = await answer.json();
-        // A pointer that is on a chart is reading it.
-        if (!one("figure:hover", into)) draw();
+      const span = into.id === "budgets" ? "" : `?seconds=${seconds}`;
+      const answer = await fetch(`${into.dataset.history}${span}`, { headers: { "X-Part": "1" } });
+      // A pointer that is on a chart is reading it.
+      if (answer.ok && !one("figure:hover", into)) {
+        const text = await answer.text();
+        points = JSON.parse(text);
+        if (text !== before) draw();
+        before = text;
       }
     } catch { /* the banner says it */ }
     fetching = false;
   };
 
-  const spans = () => {
+  const charts = () => {
+    if (!one("[data-history]")) return;
     const group = one(".spans");
-    if (!group) return;
-    group.hidden = false;
-    all("button", group).forEach((button) => button.addEventListener("click", async () => {
-      seconds = Number(button.dataset.span);
-      all("button", group).forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-      await refresh();
-      draw();
-    }));
+    if (group) {
+      group.hidden = false;
+      all("button", group).forEach((button) => button.addEventListener("click", async () => {
+        seconds = Number(button.dataset.span);
+        all("button", group).forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+        await refresh();
+        draw();
+      }));
+    }
     refresh();
     setInterval(refresh, 10000);
     addEventListener("resize", () => plots.forEach(([figure, plot]) => plot.setSize({ width: width(figure), height: TALL })));
@@ -372,7 +430,7 @@
     narrow();
     once();
     forms();
-    spans();
+    charts();
     scrolls(document);
     addEventListener("resize", () => scrolls(document));
     follow();
