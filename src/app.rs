@@ -204,7 +204,12 @@ impl App {
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(&config, &source, deferred.clone(), slos.clone()),
+                outlook: outlook(
+                    &config,
+                    &source,
+                    deferred.clone(),
+                    (slos.clone(), following.clone()),
+                ),
                 journal: journal.clone(),
                 board: Board::new(&source.name),
                 latch: Latch::new(redis.clone(), &lists.source),
@@ -410,7 +415,7 @@ fn outlook(
     config: &Config,
     source: &SourceConfig,
     deferred: watch::Receiver<Deferred>,
-    slos: Slos,
+    slos: (Slos, watch::Receiver<Settings>),
 ) -> Outlook {
     let Config {
         redis, alert_queue, ..

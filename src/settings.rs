@@ -283,6 +283,16 @@ pub fn shown(key: &str, base: &Settings) -> String {
     Key::find(key, base).map_or_else(String::new, |key| key.show(base))
 }
 
+/// What differs between two states of the same settings: `key: before -> after`, separated by commas.
+#[must_use]
+pub fn differences(before: &Settings, after: &Settings) -> String {
+    let each = Key::all(before).filter_map(|key| {
+        let (was, is) = (key.show(before), key.show(after));
+        (was != is).then(|| format!("{}: {was} -> {is}", key.name()))
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// A value that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -422,6 +432,18 @@ mod tests {
         };
         assert_eq!(settings, expected);
         assert_eq!(overlay.take(&found(&[])).0, base());
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let mut after = base();
+        assert_eq!(differences(&base(), &after), "");
+        after.batch_size = 7;
+        after.enabled = false;
+        assert_eq!(
+            differences(&base(), &after),
+            "remediation_enabled: true -> false, remediation_batch_size: 10 -> 7"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod rules;
 pub mod view;
 pub mod window;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::SloMetrics;
 use crate::settings::Settings;
-use answer::Series;
 use ask::{Failure, Prometheus, PrometheusConfig};
 use judge::{Judgement, State, judge};
 use knobs::Knobs;
 use known::{Answer, Entry, Known, Reach};
-use objective::Objective;
+use objective::{FORWARDER, Objective};
 
 /// From one look at the charts' points to the next.
 const CHARTS: Duration = Duration::from_secs(300);
@@ -63,13 +63,12 @@ impl SloConfig {
         };
         let mut known = Known::nothing(reach, self.interval, self.unknown_after);
         known.follow(knobs.objectives());
-        known.gate = knobs.gate;
         known
     }
 }
 
-/// Watches until cancelled: asks for every objective, publishes what is known, and tells the log what
-/// has changed.
+/// Watches until cancelled: asks for every objective, publishes each answer as it comes, and tells the
+/// log what has changed.
 pub async fn run(
     config: SloConfig,
     mut settings: watch::Receiver<Settings>,
@@ -77,166 +76,197 @@ pub async fn run(
     metrics: SloMetrics,
     cancel: CancellationToken,
 ) {
-    let mut known_now = (**known.borrow()).clone();
-    metrics.show(&known_now);
+    let mut now = (**known.borrow()).clone();
+    let show = |now: &Known| {
+        metrics.show(now);
+        known.send_replace(Arc::new(now.clone()));
+    };
+    show(&now);
     let Some(prometheus) = config.prometheus.clone() else {
         return cancel.cancelled().await;
     };
-    let mut asking = Asking::new(prometheus);
+    let mut prometheus = Prometheus::new(prometheus);
+    let mut told = Told::default();
     while !cancel.is_cancelled() {
         let knobs = settings.borrow_and_update().slo.clone();
-        let begun = Instant::now();
-        let before = known_now.clone();
-        known_now.gate = knobs.gate;
-        known_now.follow(knobs.objectives());
+        let next = Instant::now() + config.interval;
+        now.follow(knobs.objectives());
+        let turn = async {
+            round(&mut prometheus, &mut now, &show).await;
+            told.tell(&now);
+            charts(&mut prometheus, &mut now).await;
+            show(&now);
+            tokio::time::sleep_until(next).await;
+            // What is known has grown older meanwhile.
+            metrics.show(&now);
+        };
+        // What is set counts at once, also in the middle of a round.
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = asking.round(&mut known_now) => {}
-        }
-        tell(&before, &known_now);
-        metrics.show(&known_now);
-        known.send_replace(Arc::new(known_now.clone()));
-
-        let next = begun + config.interval;
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep_until(next) => break,
-                Ok(()) = settings.changed() => {
-                    if settings.borrow_and_update().slo != knobs {
-                        break;
-                    }
-                }
-            }
+            () = turn => {}
+            () = differs(&mut settings, &knobs) => {}
         }
     }
 }
 
-/// One round alone, for a command.
-pub async fn once(config: &SloConfig, knobs: &Knobs) -> Known {
+/// Waits until something else is set.
+async fn differs(settings: &mut watch::Receiver<Settings>, knobs: &Knobs) {
+    loop {
+        if settings.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if settings.borrow().slo != *knobs {
+            return;
+        }
+    }
+}
+
+/// What is known after one round; with the points for the charts if they are wanted.
+pub async fn once(config: &SloConfig, knobs: &Knobs, charted: bool) -> Known {
     let mut known = config.nothing(knobs);
     if let Some(prometheus) = config.prometheus.clone() {
-        Asking::new(prometheus).round(&mut known).await;
+        let mut prometheus = Prometheus::new(prometheus);
+        round(&mut prometheus, &mut known, &|_| {}).await;
+        if charted {
+            charts(&mut prometheus, &mut known).await;
+        }
     }
     known
 }
 
-struct Asking {
-    prometheus: Prometheus,
-    /// When the charts were looked at last.
-    charted: Option<Instant>,
+/// Asks for every objective, first for that which the drain looks at. What takes too long is one
+/// objective's fault; if a second one does, or nothing is there, Prometheus is away, and nobody else is
+/// asked for.
+async fn round(prometheus: &mut Prometheus, known: &mut Known, show: &impl Fn(&Known)) {
+    let mut order: Vec<usize> = (0..known.entries.len()).collect();
+    order.sort_by_key(|index| known.entries[*index].objective.name != FORWARDER);
+    let mut slow = false;
+    let mut away = None;
+    for index in order {
+        if let Some(why) = &away {
+            known.entries[index].failed = Some(format!("Prometheus is away: {why}"));
+            continue;
+        }
+        match one(prometheus, &mut known.entries[index]).await {
+            Ok(()) => {
+                slow = false;
+                if known.prometheus == Reach::NotAsked {
+                    known.prometheus = Reach::Up;
+                }
+                show(known);
+            }
+            Err(Failure::Slow(why)) if !slow => {
+                slow = true;
+                known.entries[index].failed = Some(why);
+            }
+            Err(failure) => {
+                known.entries[index].failed = Some(format!("Prometheus is away: {failure}"));
+                away = Some(failure.to_string());
+            }
+        }
+    }
+    known.prometheus = match (away, &known.prometheus) {
+        (None, _) => Reach::Up,
+        (Some(why), Reach::Away { since, .. }) => Reach::Away { why, since: *since },
+        (Some(why), _) => Reach::Away {
+            why,
+            since: jiff::Timestamp::now().as_second(),
+        },
+    };
+    show(known);
 }
 
-impl Asking {
-    fn new(config: PrometheusConfig) -> Self {
-        Self {
-            prometheus: Prometheus::new(config),
-            charted: None,
-        }
-    }
+/// Asks for one. What Prometheus refuses is an answer, too.
+async fn one(prometheus: &mut Prometheus, entry: &mut Entry) -> Result<(), Failure> {
+    let objective = &entry.objective;
+    let query = query::evidence(objective, &objective.windows());
+    let series = match prometheus.instant(&query).await {
+        Ok(series) => Ok(series),
+        Err(Failure::Refused(why)) => Err(why),
+        Err(failure) => return Err(failure),
+    };
+    let evidence = series.and_then(|series| answer::evidence(objective, &series));
+    let judgement = match &evidence {
+        Ok(evidence) => judge(objective, evidence),
+        Err(why) => Judgement::unknown(why.clone()),
+    };
+    entry.last = Some(Answer {
+        at: Instant::now(),
+        judgement,
+        evidence: evidence.ok(),
+    });
+    entry.failed = None;
+    Ok(())
+}
 
-    /// Asks for every objective; if Prometheus is away, no further than the first.
-    async fn round(&mut self, known: &mut Known) {
-        let chart = self.charted.is_none_or(|at| at.elapsed() >= CHARTS);
-        let mut away = None;
-        for entry in &mut known.entries {
-            if away.is_none() {
-                away = self.one(entry, chart).await.err();
-            }
-            if let Some(why) = &away {
-                entry.failed = Some(format!("Prometheus is away: {why}"));
-            }
-        }
-        known.prometheus = match (away, &known.prometheus) {
-            (None, _) => {
-                if chart {
-                    self.charted = Some(Instant::now());
-                }
-                Reach::Up
-            }
-            (Some(why), Reach::Away { since, .. }) => Reach::Away { why, since: *since },
-            (Some(why), _) => Reach::Away {
-                why,
-                since: jiff::Timestamp::now().as_second(),
-            },
-        };
+/// Asks for the points of the charts that are due; what fails is tried again when they are due again.
+async fn charts(prometheus: &mut Prometheus, known: &mut Known) {
+    if known.prometheus != Reach::Up {
+        return;
     }
-
-    /// Asks for one; the error is that Prometheus is away.
-    async fn one(&mut self, entry: &mut Entry, chart: bool) -> Result<(), String> {
+    for entry in &mut known.entries {
+        if entry.charted.is_some_and(|at| at.elapsed() < CHARTS) {
+            continue;
+        }
+        entry.charted = Some(Instant::now());
         let objective = &entry.objective;
-        let query = query::evidence(objective, &objective.windows());
-        let series = match self.prometheus.instant(&query).await {
-            Ok(series) => Ok(series),
-            Err(Failure::Refused(why)) => Err(why),
-            Err(Failure::Away(why)) => return Err(why),
-        };
-        let moment = series.as_deref().ok().and_then(answer::moment);
-        let judgement = series
-            .and_then(|series| answer::evidence(objective, &series))
-            .map_or_else(Judgement::unknown, |evidence| judge(objective, &evidence));
-        entry.last = Some(Answer {
-            at: Instant::now(),
-            judgement,
-        });
-        entry.failed = None;
-        if let Some(moment) = moment
-            && (chart || entry.steps.is_empty())
-        {
-            let series = self.chart(&entry.objective, moment).await;
-            let step = entry.objective.step();
-            match series.map(|series| answer::steps(&entry.objective, step, &series)) {
-                Ok(Ok(steps)) => entry.steps = steps.into(),
-                Ok(Err(why)) | Err(why) => {
-                    tracing::debug!(slo = entry.objective.name, why, "no points for a chart");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The steps of the period that ends at that moment.
-    async fn chart(&mut self, objective: &Objective, moment: i64) -> Result<Vec<Series>, String> {
-        let step = objective.step();
+        let (step, moment) = (objective.step(), jiff::Timestamp::now().as_second());
         let query = query::evidence(objective, &[step]);
         // Steps that lie where they lay the last time show the same events again.
         let length = step.as_secs().cast_signed();
         let end = moment - moment.rem_euclid(length);
         let start = end - objective.period.as_secs().cast_signed() + length;
-        let answer = self.prometheus.range(&query, (start, end), step.duration());
-        answer.await.map_err(|failure| failure.to_string())
+        let asked = prometheus.range(&query, (start, end), step.duration());
+        let (why, go_on) = match asked.await {
+            Ok(series) => match answer::steps(objective, step, &series) {
+                Ok(steps) => {
+                    entry.steps = steps.into();
+                    continue;
+                }
+                Err(why) => (why, true),
+            },
+            Err(failure) => (failure.to_string(), matches!(failure, Failure::Refused(_))),
+        };
+        tracing::debug!(slo = objective.name, why, "no points for a chart");
+        if !go_on {
+            return;
+        }
     }
 }
 
-/// Tells what has changed since the last round, and nothing else.
-fn tell(before: &Known, now: &Known) {
-    match (&before.prometheus, &now.prometheus) {
-        (Reach::Away { .. }, Reach::Up) => {
-            tracing::warn!("prometheus answers again");
+/// What the log was told, so that it is told of changes alone.
+#[derive(Default)]
+struct Told {
+    away: bool,
+    states: BTreeMap<String, State>,
+}
+
+impl Told {
+    fn tell(&mut self, known: &Known) {
+        match &known.prometheus {
+            Reach::Away { why, .. } if !self.away => tracing::warn!(
+                error = why,
+                advice = "check PROMETHEUS_URL, what signs in there, and Prometheus itself",
+                "prometheus is away, what is known of the objectives grows old"
+            ),
+            Reach::Up if self.away => tracing::warn!("prometheus answers again"),
+            _ => {}
         }
-        (Reach::Up | Reach::NotAsked, Reach::Away { why, .. }) => tracing::warn!(
-            error = why,
-            advice = "check PROMETHEUS_URL, what signs in there, and Prometheus itself",
-            "prometheus is away, what is known of the objectives grows old"
-        ),
-        _ => {}
+        self.away = matches!(known.prometheus, Reach::Away { .. });
+        for entry in &known.entries {
+            let judgement = known.now(entry).judgement;
+            self.tell_of(&entry.objective, judgement);
+        }
     }
-    for entry in &now.entries {
-        let objective = &entry.objective;
-        let was = before
-            .entries
-            .iter()
-            .find(|one| one.objective.name == objective.name);
-        let was = was
-            .filter(|one| one.last.is_some())
-            .map(|one| before.now(one));
-        let judgement = now.now(entry).judgement;
+
+    fn tell_of(&mut self, objective: &Objective, judgement: Judgement) {
         let state = judgement.state;
-        let was = was.map(|was| was.judgement.state);
-        // That all is well from the start is no news.
-        let first = was.is_none() && (entry.last.is_none() || state == State::Ok);
+        let was = self.states.insert(objective.name.clone(), state);
+        // That all is well from the start is no news, and that nothing is known while Prometheus is away
+        // has been said.
+        let first = was.is_none() && (state == State::Ok || self.away);
         if was == Some(state) || first {
-            continue;
+            return;
         }
         let (slo, component) = (&objective.name, &objective.component);
         let was = was.map_or("not known yet", State::as_str);

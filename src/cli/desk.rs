@@ -58,7 +58,7 @@ impl Desk {
             Self::Remote(api) => api.get(&["slo"], &[]).await,
             Self::Here { operator, slo, .. } => {
                 let knobs = operator.in_force().slo;
-                Ok(SloReport::of(&slo::once(slo, &knobs).await))
+                Ok(SloReport::of(&slo::once(slo, &knobs, false).await))
             }
         }
     }

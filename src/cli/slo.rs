@@ -7,11 +7,12 @@ use super::{Outcome, clean, spell};
 use crate::slo::view::{SloReport, SloView};
 
 /// What scripts are told: all is ok; an objective is in danger; or none is, but of some it cannot be
-/// told.
+/// told, or is told of an earlier time.
 fn outcome(report: &SloReport) -> Outcome {
+    let stale = report.slos.iter().any(|slo| slo.stale);
     match report.status.as_str() {
-        "ok" => Outcome::Done,
-        "unknown" => Outcome::Partly,
+        "ok" if !stale => Outcome::Done,
+        "ok" | "unknown" => Outcome::Partly,
         _ => Outcome::Failed,
     }
 }

@@ -11,6 +11,7 @@ use crate::dlq::ahead::{Ahead, Breaker, Hold, Seen};
 use crate::dlq::arrivals::{Arrivals, CameBack};
 use crate::guard::Deferred;
 use crate::link;
+use crate::settings::Settings;
 use crate::slo::Slos;
 
 /// For so long a look serves further decisions, own replays counted in. Where only the depths have
@@ -25,8 +26,8 @@ pub struct Outlook {
     target_is_alert_queue: bool,
     /// Whether the guard has replays wait; `None` if it is nothing to these.
     deferred: Option<watch::Receiver<Deferred>>,
-    /// Whether the forwarder's error budget has replays wait.
-    slos: Slos,
+    /// Whether the forwarder's error budget burns, and whether replays wait for that.
+    slos: (Slos, watch::Receiver<Settings>),
     began: Instant,
     last: Option<(Instant, Seen)>,
     /// When what came back was looked for.
@@ -44,7 +45,7 @@ impl Outlook {
         arrivals: Arrivals,
         target_is_alert_queue: bool,
         deferred: Option<watch::Receiver<Deferred>>,
-        slos: Slos,
+        slos: (Slos, watch::Receiver<Settings>),
     ) -> Self {
         Self {
             ahead,
@@ -157,7 +158,11 @@ impl Outlook {
             (None, _) => {
                 let holds = |deferred: &watch::Receiver<Deferred>| deferred.borrow().holds();
                 let deferred = self.deferred.as_ref().is_some_and(holds);
-                let budget = || self.slos.borrow().holds().then_some(Shut::Budget);
+                let (slos, settings) = &self.slos;
+                let budget = || {
+                    let burns = settings.borrow().slo.gate && slos.borrow().burns();
+                    burns.then_some(Shut::Budget)
+                };
                 deferred.then_some(Shut::Deferred).or_else(budget)
             }
         };

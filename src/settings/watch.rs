@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Overlay, Settings, full_key, keys};
+use super::{Overlay, Settings, differences, full_key, keys};
 use crate::audit::tell::Journal;
 use crate::audit::{Kind, entry};
 use crate::link::{Error, LinkConfig, Links, Reason};
@@ -141,7 +141,8 @@ fn publish(
     settings.send_if_modified(|current| {
         let changed = *current != now;
         if changed {
-            tracing::info!(before = ?current, after = ?now, "settings changed");
+            let what = differences(current, &now);
+            tracing::info!(what, "settings changed");
             *current = now;
         }
         changed

@@ -18,9 +18,13 @@ pub struct Body {
     status: String,
     data: Option<Data>,
     error: Option<String>,
+    #[serde(rename = "errorType")]
+    error_type: Option<String>,
     /// Prometheus says so where an answer lacks something, such as a remote store.
-    #[serde(default)]
-    warnings: Vec<String>,
+    warnings: Option<Vec<String>>,
+    /// VictoriaMetrics says so where a part of its stores did not answer.
+    #[serde(rename = "isPartial", default)]
+    is_partial: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +60,12 @@ impl Body {
             let error = self.error.unwrap_or_else(|| "no reason given".into());
             return Err(format!("Prometheus refuses the query: {}", short(&error)));
         }
-        if let Some(warning) = self.warnings.first() {
+        if self.is_partial {
+            return Err(
+                "the answer of Prometheus is not complete: it says that it is partial".into(),
+            );
+        }
+        if let Some(warning) = self.warnings.iter().flatten().next() {
             return Err(format!(
                 "the answer of Prometheus is not complete: {}",
                 short(warning)
@@ -75,6 +84,13 @@ impl Body {
             .map_err(|error| format!("the answer of Prometheus cannot be read: {error}"))
     }
 
+    /// Whether it is this query that took too long, and not Prometheus that is not ready.
+    #[must_use]
+    pub fn is_of_query(&self) -> bool {
+        let kind = self.error_type.as_deref();
+        kind.is_some_and(|kind| matches!(kind, "timeout" | "canceled" | "execution"))
+    }
+
     /// What went wrong, where Prometheus says it.
     #[must_use]
     pub fn error(&self) -> Option<String> {
@@ -87,18 +103,6 @@ impl Body {
 struct Parts {
     counts: BTreeMap<(Window, &'static str), f64>,
     buckets: BTreeMap<Window, Vec<(f64, f64)>>,
-}
-
-/// The moment of an answer to an instant query, by the clock of Prometheus, in Unix seconds.
-#[must_use]
-pub fn moment(series: &[Series]) -> Option<i64> {
-    let Point(at, _) = series.iter().find_map(|one| one.value.as_ref())?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "it is a moment of our time"
-    )]
-    let at = *at as i64;
-    Some(at)
 }
 
 /// What was counted for an objective, from the answer to [`super::query::evidence`].
@@ -235,6 +239,9 @@ impl Parts {
                     (None, Some(_)) => Err(format!(
                         "Prometheus knows some events of the last {window}, and not how many there were"
                     )),
+                    (Some(total), Some(part)) if is_nonsense(part, total) => Err(format!(
+                        "Prometheus counts {part} {good} events of the last {window}, and {total} of all"
+                    )),
                     // What was never counted has no series.
                     (Some(total), part) if good == BAD => {
                         Ok(Some(Count::of_bad(part.unwrap_or(0.0), total)))
@@ -244,6 +251,12 @@ impl Parts {
             }
         }
     }
+}
+
+/// Whether a part cannot be one of these. Prometheus extrapolates both by themselves, which makes some
+/// difference where there are few samples.
+fn is_nonsense(part: f64, total: f64) -> bool {
+    part > total * 1.5 + 3.0 || part < -3.0
 }
 
 /// A number that one can count with.

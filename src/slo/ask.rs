@@ -47,6 +47,9 @@ pub enum Failure {
     /// It was not reached, or did not answer, or not as Prometheus does: there will be one later.
     #[error("{0}")]
     Away(String),
+    /// It did not answer this query in time: the query is heavy, or Prometheus hangs.
+    #[error("{0}")]
+    Slow(String),
     /// It does not take this query, or cannot answer it in full.
     #[error("{0}")]
     Refused(String),
@@ -107,7 +110,7 @@ impl Prometheus {
             .append_pair("timeout", &timeout)
             .finish();
         match self.once(path, body.clone()).await {
-            Err(Failure::Away(_)) => {
+            Err(Failure::Away(_) | Failure::Slow(_)) => {
                 sleep(RETRY).await;
                 self.once(path, body).await
             }
@@ -119,8 +122,8 @@ impl Prometheus {
         let sent = self.request(path)?.body(body).send().await;
         let mut answer = sent.map_err(|error| self.away(error))?;
         let status = answer.status().as_u16();
-        // Of the others the body is not what Prometheus writes.
-        if !matches!(status, 200 | 400 | 422) {
+        // Of the others the body is not what Prometheus writes; 503 is its own time limit of a query.
+        if !matches!(status, 200 | 400 | 422 | 503) {
             return Err(Failure::Away(unexpected(status)));
         }
         let mut text = Vec::new();
@@ -134,10 +137,14 @@ impl Prometheus {
         }
         match serde_json::from_slice::<Body>(&text) {
             Ok(body) if status == 200 => body.series().map_err(Failure::Refused),
+            Ok(body) if status == 503 && !body.is_of_query() => {
+                Err(Failure::Away(unexpected(status)))
+            }
             Ok(body) => Err(Failure::Refused(format!(
                 "Prometheus refuses the query: {}",
                 body.error().unwrap_or_else(|| "no reason given".into())
             ))),
+            Err(_) if status == 503 => Err(Failure::Away(unexpected(status))),
             Err(_) => Err(Failure::Away(
                 "what answers does not speak like Prometheus: check PROMETHEUS_URL".into(),
             )),
@@ -147,7 +154,7 @@ impl Prometheus {
     fn away(&self, error: reqwest::Error) -> Failure {
         if error.is_timeout() {
             let seconds = self.config.timeout.as_secs();
-            return Failure::Away(format!("no answer within {seconds} s"));
+            return Failure::Slow(format!("no answer within {seconds} s"));
         }
         Failure::Away(cause(error))
     }

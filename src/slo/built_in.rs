@@ -2,8 +2,8 @@
 //! last two are ours.
 
 use super::objective::{
-    CRITICAL, FORWARDER, INGESTOR, Indicator, MIN_EVENTS, Objective, Op, PERIOD, Part, Series,
-    WARNING,
+    CRITICAL, FORWARDER, INGESTOR, Indicator, Lull, MIN_EVENTS, Objective, Op, PERIOD, Part,
+    Series, WARNING,
 };
 use super::window::Window;
 
@@ -34,23 +34,30 @@ fn ingestor() -> [Objective; 2] {
     ]
 }
 
+/// It sends only what is worth an alert, so that a quiet hour is nothing unusual.
 fn forwarder() -> [Objective; 2] {
     [
-        objective(
-            (FORWARDER, "forwarder"),
-            "Requests of the forwarder that Moogsoft takes",
-            0.995,
-            good(
-                r#"mutt_moog_requests_total{status="success"}"#,
-                "mutt_moog_requests_total",
-            ),
-        ),
-        objective(
-            ("forwarder_latency_p99", "forwarder"),
-            "Requests of the forwarder that Moogsoft answers within two seconds",
-            0.99,
-            latency("mutt_moog_request_latency_seconds_bucket", 2.0),
-        ),
+        Objective {
+            lull: Lull::Hours,
+            ..objective(
+                (FORWARDER, "forwarder"),
+                "Requests of the forwarder that Moogsoft takes",
+                0.995,
+                good(
+                    r#"mutt_moog_requests_total{status="success"}"#,
+                    "mutt_moog_requests_total",
+                ),
+            )
+        },
+        Objective {
+            lull: Lull::Hours,
+            ..objective(
+                ("forwarder_latency_p99", "forwarder"),
+                "Requests of the forwarder that Moogsoft answers within two seconds",
+                0.99,
+                latency("mutt_moog_request_latency_seconds_bucket", 2.0),
+            )
+        },
     ]
 }
 
@@ -66,7 +73,7 @@ fn alerter() -> [Objective; 2] {
             ),
         ),
         Objective {
-            sparse: true,
+            lull: Lull::Any,
             ..objective(
                 ("alerter_cache_reload_success", "alerter"),
                 "Times that the alerter reloads its rules without a failure",
@@ -89,7 +96,7 @@ fn remediation() -> [Objective; 2] {
     );
     [
         Objective {
-            sparse: true,
+            lull: Lull::Any,
             ..objective(
                 ("remediation_replay_success", "remediation"),
                 "Dead letters that this worker brings back to work instead of parking them",
@@ -130,7 +137,7 @@ fn objective(
         warning: WARNING,
         critical: CRITICAL,
         min_events: MIN_EVENTS,
-        sparse: false,
+        lull: Lull::Minutes,
     }
 }
 

@@ -67,11 +67,17 @@ pub struct Evidence {
 pub struct Buckets(Vec<(f64, f64)>);
 
 impl Buckets {
-    /// From bounds and counts in any order. Counts that sink with a growing bound, as they can
+    /// From bounds and counts in any order; of one bound that is spelt in two ways the counts are added,
+    /// as Prometheus does. Counts that sink with a growing bound, as they can
     /// between two scrapes, are lifted to the one before.
     #[must_use]
     pub fn new(mut bounds: Vec<(f64, f64)>) -> Self {
         bounds.sort_by(|one, other| one.0.total_cmp(&other.0));
+        bounds.dedup_by(|next, before| {
+            let same = next.0.total_cmp(&before.0).is_eq();
+            before.1 += if same { next.1 } else { 0.0 };
+            same
+        });
         let mut most = 0.0_f64;
         for (_, count) in &mut bounds {
             most = most.max(*count);

@@ -102,38 +102,23 @@ pub fn judge(objective: &Objective, evidence: &Evidence) -> Judgement {
     }
 }
 
+/// What it says, and why. What is known to be in danger is so, whatever else is not known.
 fn verdict(objective: &Objective, evidence: &Evidence) -> (State, String) {
     let pairs = objective.pairs();
-    let over = |window: Window| evidence.counts.get(&window);
-    // A pair that burns is known to, whatever else is not.
-    let burning = |pair: Pair| {
-        let (long, short) = (over(pair.long)?, over(pair.short)?);
-        if !enough(long.total, objective.min_events) {
-            return None;
-        }
-        let (long, short) = (
-            long.burn_rate(objective.target)?,
-            short.burn_rate(objective.target)?,
-        );
-        (long > pair.burn_rate && short > pair.burn_rate).then(|| {
-            format!(
-                "the budget is spent {} times as fast as it may be over {}, and {} times over {}; more than {} is too much",
-                figure(long), pair.long, figure(short), pair.short, figure(pair.burn_rate)
-            )
-        })
-    };
-    if let Some(why) = burning(pairs.critical) {
+    if let Some(why) = burning(objective, evidence, pairs.critical) {
         return (State::Critical, why);
     }
-    if let Some(window) = objective
-        .windows()
-        .into_iter()
-        .find(|window| over(*window).is_none())
-    {
+    let over = |window: Window| evidence.counts.get(&window);
+    let windows = objective.windows();
+    if let Some(window) = windows.into_iter().find(|window| over(*window).is_none()) {
         return (
             State::Unknown,
             format!("Prometheus has no samples of {}", over_last(window)),
         );
+    }
+    let warning = burning(objective, evidence, pairs.warning);
+    if let Some(why) = warning.or_else(|| burning(objective, evidence, pairs.slow)) {
+        return (State::Warn, why);
     }
     let period = over(objective.period).copied().unwrap_or_default();
     if !enough(period.total, objective.min_events) {
@@ -147,6 +132,13 @@ fn verdict(objective: &Objective, evidence: &Evidence) -> (State, String) {
             ),
         );
     }
+    let left = period.budget_left(objective.target).unwrap_or_default();
+    if left <= 0.0 {
+        return (
+            State::Warn,
+            format!("the budget of {} is spent", over_last(objective.period)),
+        );
+    }
     let silence = objective.silence();
     if over(silence).is_some_and(|count| !enough(count.total, 1)) {
         return (
@@ -154,20 +146,35 @@ fn verdict(objective: &Objective, evidence: &Evidence) -> (State, String) {
             format!("{} in {}", events(objective, 0.0), over_last(silence)),
         );
     }
-    if let Some(why) = burning(pairs.warning).or_else(|| burning(pairs.slow)) {
-        return (State::Warn, why);
+    let left = figure(left * 100.0);
+    (State::Ok, format!("{left} % of the budget is left"))
+}
+
+/// Why a pair burns, if it does.
+fn burning(objective: &Objective, evidence: &Evidence, pair: Pair) -> Option<String> {
+    let over = |window: Window| evidence.counts.get(&window).copied();
+    let (long, short) = (over(pair.long)?, over(pair.short)?);
+    if !counts(objective, long) {
+        return None;
     }
-    match period.budget_left(objective.target) {
-        Some(left) if left <= 0.0 => (
-            State::Warn,
-            format!("the budget of {} is spent", over_last(objective.period)),
-        ),
-        Some(left) => (
-            State::Ok,
-            format!("{} % of the budget is left", figure(left * 100.0)),
-        ),
-        None => (State::Unknown, "there is no event to judge by".into()),
-    }
+    let long = long.burn_rate(objective.target)?;
+    let short = short.burn_rate(objective.target)?;
+    (long > pair.burn_rate && short > pair.burn_rate).then(|| {
+        format!(
+            "the budget is spent {} times as fast as it may be over {}, and {} times over {}; more than {} is too much",
+            figure(long),
+            pair.long,
+            figure(short),
+            pair.short,
+            figure(pair.burn_rate)
+        )
+    })
+}
+
+/// Whether there is enough in a stretch to speak of a burn: events, or bad ones. Where few come, an
+/// outage of all of them must not be hidden by that.
+fn counts(objective: &Objective, long: Count) -> bool {
+    enough(long.total, objective.min_events) || enough(long.bad, objective.min_bad())
 }
 
 /// Whether there are so many events. Prometheus extrapolates, so that five can be 4.97.

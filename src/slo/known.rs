@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::evidence::Count;
-use super::judge::{Judgement, State};
+use super::evidence::{Count, Evidence};
+use super::judge::{Judgement, State, judge};
 use super::objective::{self, Objective};
 
 /// What is known of all objectives.
@@ -20,8 +20,6 @@ pub struct Known {
     pub stale_after: Duration,
     /// One that is older than this says nothing any more.
     pub unknown_after: Duration,
-    /// Whether replays are held while the forwarder's budget burns critically.
-    pub gate: bool,
 }
 
 /// Whether Prometheus answers.
@@ -54,6 +52,8 @@ pub struct Entry {
     /// Events by steps of the period, the oldest first, for charts: the end of a step in Unix
     /// seconds, and what was in it.
     pub steps: Arc<[(i64, Count)]>,
+    /// When these were asked for.
+    pub charted: Option<Instant>,
 }
 
 /// An answer of Prometheus.
@@ -63,6 +63,8 @@ pub struct Answer {
     pub at: Instant,
     /// What it says.
     pub judgement: Judgement,
+    /// What that is judged by; `None` where the answer could not be read.
+    pub evidence: Option<Evidence>,
 }
 
 /// What counts of an objective at a moment.
@@ -85,16 +87,21 @@ impl Known {
             entries: vec![],
             stale_after: interval * 3,
             unknown_after,
-            gate: false,
         }
     }
 
-    /// Takes over the objectives; of those that are as they were what is known stays.
+    /// Takes over the objectives. What was counted of one stays, and is judged by what is set of it now.
     pub fn follow(&mut self, objectives: Vec<Objective>) {
         let mut before = std::mem::take(&mut self.entries);
         let entry = |objective: Objective| {
-            let same = before.iter().position(|one| one.objective == objective);
-            same.map_or_else(|| Entry::new(objective), |index| before.swap_remove(index))
+            let same = |one: &Entry| {
+                let was = &one.objective;
+                was.name == objective.name && was.indicator == objective.indicator
+            };
+            match before.iter().position(same) {
+                Some(index) => before.swap_remove(index).following(objective),
+                None => Entry::new(objective),
+            }
         };
         self.entries = objectives.into_iter().map(entry).collect();
     }
@@ -143,14 +150,11 @@ impl Known {
         }
     }
 
-    /// Whether replays are to wait: the forwarder's budget is known to burn critically, or the first
-    /// question is still out. What is not known holds nothing else, or an outage of Prometheus would be
-    /// one of the drain.
+    /// Whether the forwarder's budget is known to burn critically, or the first question is still out:
+    /// where that is wanted, replays then wait. What is not known holds nothing else, or an outage of
+    /// Prometheus would be one of the drain.
     #[must_use]
-    pub fn holds(&self) -> bool {
-        if !self.gate {
-            return false;
-        }
+    pub fn burns(&self) -> bool {
         let forwarder = |entry: &&Entry| entry.objective.name == objective::FORWARDER;
         let entry = self.entries.iter().find(forwarder);
         let critical = |entry| self.now(entry).judgement.state == State::Critical;
@@ -165,7 +169,28 @@ impl Entry {
             last: None,
             failed: None,
             steps: Arc::default(),
+            charted: None,
         }
+    }
+
+    /// The same under other settings.
+    fn following(mut self, objective: Objective) -> Self {
+        if self.objective == objective {
+            return self;
+        }
+        if self.objective.period != objective.period {
+            (self.steps, self.charted) = (Arc::default(), None);
+        }
+        if let Some(Answer {
+            judgement,
+            evidence: Some(evidence),
+            ..
+        }) = &mut self.last
+        {
+            *judgement = judge(&objective, evidence);
+        }
+        self.objective = objective;
+        self
     }
 
     /// How the budget went down in the course of the period: the end of each step in Unix seconds,
@@ -202,6 +227,7 @@ mod tests {
             entry.last = Some(Answer {
                 at: Instant::now(),
                 judgement,
+                evidence: None,
             });
         }
         known
@@ -246,35 +272,46 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_budget_that_is_known_to_burn_holds_replays() {
         for state in State::ALL {
-            let mut known = known(state);
-            assert!(!known.holds(), "{state}: the gate is off");
-            known.gate = true;
-            assert_eq!(known.holds(), state == State::Critical, "{state}");
+            let known = known(state);
+            assert_eq!(known.burns(), state == State::Critical, "{state}");
         }
         let mut known = known(State::Critical);
-        known.gate = true;
+        advance(SECOND * 61).await;
+        assert!(!known.burns(), "what it was is not known to be so still");
+        known.prometheus = Reach::NotAsked;
+        assert!(known.burns(), "the answer is on its way");
+        let mut known = self::known(State::Critical);
         known
             .entries
             .retain(|entry| entry.objective.name != objective::FORWARDER);
-        assert!(!known.holds(), "another's budget");
-        let mut known = self::known(State::Critical);
-        known.gate = true;
-        advance(SECOND * 61).await;
-        assert!(!known.holds(), "what it was is not known to be so still");
-        known.prometheus = Reach::NotAsked;
-        assert!(known.holds(), "the answer is on its way");
+        assert!(!known.burns(), "another's budget");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_stays_with_an_objective_that_stays_as_it_is() {
+    async fn what_was_counted_is_judged_anew_when_something_is_set() {
         let mut known = known(State::Ok);
+        let counts = |objective: &Objective| {
+            let each = objective.windows().into_iter();
+            each.map(|window| (window, Count::of_bad(20.0, 1_000.0)))
+                .collect()
+        };
+        for entry in &mut known.entries {
+            let last = entry.last.as_mut().expect("an answer");
+            last.evidence = Some(Evidence {
+                counts: counts(&entry.objective),
+                quantile: None,
+            });
+        }
         let mut objectives = built_in();
         objectives.swap(0, 1);
-        objectives[0].target = 0.5;
+        objectives[1].target = 0.5;
         known.follow(objectives);
         assert_eq!(known.entries.len(), built_in().len());
-        assert!(known.entries[0].last.is_none());
-        assert!(known.entries[1..].iter().all(|entry| entry.last.is_some()));
+        assert!(known.entries.iter().all(|entry| entry.last.is_some()));
+        let left = known.now(&known.entries[1]).judgement.budget_left;
+        assert_eq!(left, Some(0.96));
+        let untouched = known.now(&known.entries[2]).judgement;
+        assert_eq!(untouched.message, "because");
     }
 
     #[test]

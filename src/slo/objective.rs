@@ -1,6 +1,7 @@
 //! What is promised, as data: which events count, how many of them must be good, and over what time.
 
-use super::window::{Pairs, Window};
+use super::judge::{Judgement, State};
+use super::window::{Pair, Pairs, Window};
 
 /// One service level objective.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,17 +22,36 @@ pub struct Objective {
     pub warning: f64,
     /// Burn rate above which it is critical.
     pub critical: f64,
-    /// With fewer events in the period nothing is said; with fewer in a stretch there is no burn in it.
+    /// With fewer events in the period nothing is said; with fewer in a stretch, and few bad ones among
+    /// them, there is no burn in it.
     pub min_events: u64,
-    /// Whether it is nothing unusual that no event comes for hours. Otherwise silence is `unknown`.
-    pub sparse: bool,
+    /// How long it is nothing unusual that no event comes. Longer silence is `unknown`.
+    pub lull: Lull,
+}
+
+/// A silence that is nothing unusual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lull {
+    /// Shorter than the long stretch of the critical pair: 15 minutes of 24 h.
+    Minutes,
+    /// Shorter than the long stretch of the slow pair: 6 h of 24 h.
+    Hours,
+    /// However long it is.
+    Any,
 }
 
 impl Objective {
     /// The stretches that its burn is looked at over.
     #[must_use]
     pub fn pairs(&self) -> Pairs {
-        Pairs::of(self.period, self.warning, self.critical)
+        // The rate is never above that of nothing but bad events; short of it there must be something.
+        let most = 0.9 / (1.0 - self.target);
+        let pairs = Pairs::of(self.period, self.warning.min(most), self.critical.min(most));
+        let slow = Pair {
+            burn_rate: pairs.slow.burn_rate.min(most),
+            ..pairs.slow
+        };
+        Pairs { slow, ..pairs }
     }
 
     /// Every stretch that has to be asked for, each once, the shortest first.
@@ -54,10 +74,29 @@ impl Objective {
     /// Silence for so long is `unknown`.
     #[must_use]
     pub fn silence(&self) -> Window {
-        if self.sparse {
-            self.period
-        } else {
-            self.pairs().critical.long
+        match self.lull {
+            Lull::Minutes => self.pairs().critical.long,
+            Lull::Hours => self.pairs().slow.long,
+            Lull::Any => self.period,
+        }
+    }
+
+    /// Whether nothing is known of it because nothing happened, to which it is used.
+    #[must_use]
+    pub fn is_idle(&self, judgement: &Judgement) -> bool {
+        let few = judgement
+            .events
+            .is_some_and(|events| events.round() < count(self.min_events));
+        self.lull == Lull::Any && judgement.state == State::Unknown && few
+    }
+
+    /// So many bad events in a stretch make a burn, however few events there are: a third of
+    /// `min_events`, and one at least; 3 of 10. Of a latency none are enough, for those are estimated.
+    #[must_use]
+    pub fn min_bad(&self) -> u64 {
+        match self.indicator {
+            Indicator::Latency { .. } => u64::MAX,
+            _ => (self.min_events / 3).max(1),
         }
     }
 
@@ -161,3 +200,12 @@ pub const MIN_EVENTS: u64 = 10;
 pub const FORWARDER: &str = "forwarder_availability";
 /// The objective that `slo_ingest_success_target` is of.
 pub const INGESTOR: &str = "ingestor_availability";
+
+fn count(number: u64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "nobody wants more events than that"
+    )]
+    let number = number as f64;
+    number
+}

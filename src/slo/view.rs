@@ -17,7 +17,7 @@ use super::query;
 pub struct SloReport {
     /// When this was asked for, as RFC 3339, UTC.
     pub timestamp: String,
-    /// The worst status of all: `ok`, `unknown`, `warn` or `critical`, in this order.
+    /// The worst status of all that are not idle: `ok`, `unknown`, `warn` or `critical`, in this order.
     pub status: String,
     /// Whether Prometheus answers.
     pub prometheus: PrometheusView,
@@ -76,6 +76,8 @@ pub struct SloView {
     pub metric_query: String,
     /// The age of the answer that this is of, in seconds.
     pub age_seconds: Option<u64>,
+    /// Whether nothing is known because nothing happened, to which this objective is used.
+    pub idle: bool,
     /// Whether it is of an earlier time, because there was no answer since.
     pub stale: bool,
 }
@@ -119,8 +121,10 @@ impl SloReport {
         let mut worst = State::Ok;
         for entry in &known.entries {
             let now = known.now(entry);
-            worst = worst.max(now.judgement.state);
             let view = SloView::of(entry, &now);
+            if !view.idle {
+                worst = worst.max(now.judgement.state);
+            }
             if !matches!(entry.objective.indicator, Indicator::Latency { .. }) {
                 let component = components.entry(view.component.clone());
                 component.or_insert_with(|| ComponentView::of(&view));
@@ -193,6 +197,7 @@ impl SloView {
             events: judgement.events,
             message: judgement.message.clone(),
             metric_query: query::share(objective, objective.period),
+            idle: objective.is_idle(&now.judgement),
             age_seconds: now.age.map(|age| age.as_secs()),
             stale: now.stale,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mutt_remediation::config::Config;
 use mutt_remediation::dlq::ahead::{Ahead, AheadConfig};
 use mutt_remediation::dlq::arrivals::{Arrivals, CameBack};
 use mutt_remediation::dlq::envelope::Fields;
@@ -230,12 +231,14 @@ async fn what_came_back_is_kept_for_the_next_view_if_the_queues_ahead_cannot_be_
     let seconds = Duration::from_secs(30);
     let nothing = Known::nothing(Reach::Off, seconds, seconds);
     let (_, slos) = watch::channel(Arc::new(nothing));
+    let settings = Config::load([]).expect("valid").settings;
+    let (_, settings) = watch::channel(settings);
     let mut outlook = Outlook::new(
         Ahead::new(line(proxy.port()), ahead),
         Arrivals::new(line(redis.port()), SOURCE, Fields::alerter()),
         false,
         Some(deferred),
-        slos,
+        (slos, settings),
     );
     outlook.view(true).await.expect("both can be looked at");
     redis.dead_letter(&[bounce(1, 3), "{".to_owned()]).await;

@@ -2,6 +2,7 @@
 
 mod away;
 mod gate;
+mod live;
 pub(crate) mod past;
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ async fn judged(prometheus: &Prometheus, knobs: &Knobs) -> SloReport {
         interval: seconds(30),
         unknown_after: seconds(300),
     };
-    SloReport::of(&once(&config, knobs).await)
+    SloReport::of(&once(&config, knobs, false).await)
 }
 
 async fn after(script: impl Fn(u32) -> Minute) -> SloReport {
@@ -125,21 +126,22 @@ async fn a_slow_burn_is_a_warning() {
 #[tokio::test]
 async fn no_traffic_is_unknown_and_never_ok() {
     let report = after(|back| Minute {
-        requests: if back < 30 { 0.0 } else { 600.0 },
+        requests: if back < 370 { 0.0 } else { 600.0 },
         ..STEADY
     })
     .await;
-    for name in [
-        "ingestor_availability",
-        "ingestor_latency_p99",
-        "forwarder_availability",
-        "forwarder_latency_p99",
-        "alerter_processing_success",
+    for (name, silence) in [
+        ("ingestor_availability", "15m"),
+        ("ingestor_latency_p99", "15m"),
+        ("forwarder_availability", "6h"),
+        ("forwarder_latency_p99", "6h"),
+        ("alerter_processing_success", "15m"),
     ] {
         let now = named(&report, name);
         assert_eq!(now.status, "unknown", "{now:#?}");
-        assert_eq!(now.message, "no event in the last 15m");
+        assert_eq!(now.message, format!("no event in the last {silence}"));
         assert_eq!(now.burn_rate, None);
+        assert!(!now.idle);
     }
     let report = after(|_| Minute {
         requests: 0.0,
@@ -225,7 +227,7 @@ async fn the_charts_show_where_the_budget_went() {
         interval: Duration::from_secs(30),
         unknown_after: Duration::from_secs(300),
     };
-    let known = once(&config, &knobs).await;
+    let known = once(&config, &knobs, true).await;
     let entries = known.entries.iter();
     let entry = entries
         .clone()

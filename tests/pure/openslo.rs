@@ -1,6 +1,6 @@
 //! Files of one's own in the OpenSLO format: the example, and what nobody would write.
 
-use mutt_remediation::slo::objective::{Indicator, Op, Part, Series};
+use mutt_remediation::slo::objective::{Indicator, Lull, Op, Part, Series};
 use mutt_remediation::slo::openslo::{MAX_BYTES, read};
 use mutt_remediation::slo::window::Window;
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ fn the_example_is_read_as_it_is_described() {
             every: Window::minutes(1),
         }
     );
-    assert!(import.sparse && !outbox.sparse);
+    assert_eq!((import.lull, outbox.lull), (Lull::Any, Lull::Minutes));
     assert_eq!(import.min_events, 3, "a quarter of an hour has no more");
 }
 

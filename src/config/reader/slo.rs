@@ -12,7 +12,7 @@ use crate::slo::SloConfig;
 use crate::slo::ask::{Access, PrometheusConfig};
 use crate::slo::built_in::built_in;
 use crate::slo::knobs::Knobs;
-use crate::slo::objective::Objective;
+use crate::slo::objective::{FORWARDER, INGESTOR, Objective};
 use crate::slo::openslo;
 
 const URL: &str = "PROMETHEUS_URL";
@@ -50,9 +50,11 @@ impl Reader {
                 self.warn(&format!("{name} has no effect without {URL}"));
             }
         }
-        if unknown_after <= interval {
+        // Else what is known would be forgotten before a slow Prometheus has answered again.
+        let least = 2 * (interval + timeout);
+        if unknown_after < least {
             self.problems.push(format!(
-                "SLO_STALE_SECONDS: \"{unknown_after}\" is not more than SLO_INTERVAL, which is {interval}"
+                "SLO_STALE_SECONDS: \"{unknown_after}\" is less than twice SLO_INTERVAL and PROMETHEUS_TIMEOUT together, which is {least}"
             ));
         }
         let from_url = url.as_mut().and_then(|url| {
@@ -61,7 +63,7 @@ impl Reader {
             let user = user.expose_secret().to_owned();
             // Both can be taken out of an http or https address.
             let _ = (url.set_username(""), url.set_password(None));
-            (!user.is_empty()).then_some((user, password))
+            (!user.is_empty() || password.is_some()).then_some((user, password))
         });
         if let Some(url) = &url
             && (url.query().is_some() || url.fragment().is_some())
@@ -91,8 +93,14 @@ impl Reader {
         from_url: Option<(String, Option<SecretString>)>,
     ) -> Option<Access> {
         let (user, password) = match (username, from_url) {
-            (Some(user), _) => (Some(user), password),
-            (None, Some((user, of_url))) => (Some(user), password.or(of_url)),
+            (Some(user), of_url) => (
+                Some(user),
+                password.or(of_url.and_then(|(_, of_url)| of_url)),
+            ),
+            (None, Some((user, of_url))) => (
+                Some(user).filter(|user| !user.is_empty()),
+                password.or(of_url),
+            ),
             (None, None) => (None, password),
         };
         match (token, user, password) {
@@ -135,6 +143,15 @@ impl Reader {
             vars.slo_forward_success_target,
         );
         knobs.forward_target = target.map(|target| target.0);
+        for (name, target) in [
+            ("SLO_INGEST_SUCCESS_TARGET", INGESTOR),
+            ("SLO_FORWARD_SUCCESS_TARGET", FORWARDER),
+        ] {
+            let mut objectives = knobs.objectives().into_iter();
+            if let Some(one) = objectives.find(|one| one.name == target) {
+                self.shown.insert(name, one.target.to_string());
+            }
+        }
         knobs.hours = self.take("SLO_WINDOW_HOURS", vars.slo_window_hours).0;
         knobs.warning = self
             .take("SLO_BURN_RATE_WARNING", vars.slo_burn_rate_warning)

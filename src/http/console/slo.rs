@@ -60,6 +60,7 @@ fn look<'a>(known: &Known, entry: &'a Entry) -> Seen<'a> {
 /// The page.
 pub(super) async fn page(State(console): State<ConsoleState>, visitor: Visitor) -> Answer<Markup> {
     let known = console.0.api.slos();
+    let wanted = console.operator().in_force().slo.gate;
     if known.prometheus == Reach::Off {
         let body = off(&known);
         return Ok(layout::page(&visitor, Place::Slos, "SLOs", None, &body));
@@ -78,7 +79,7 @@ pub(super) async fn page(State(console): State<ConsoleState>, visitor: Visitor) 
         }
         section aria-labelledby="h-gate" {
             h2 #h-gate { "Replays" }
-            div #gate { (gate(&known, &all)) }
+            div #gate { (gate(&known, &all, wanted)) }
         }
     };
     let live = Some("/console/live/slo");
@@ -88,11 +89,12 @@ pub(super) async fn page(State(console): State<ConsoleState>, visitor: Visitor) 
 /// What changes on it.
 pub(super) fn parts(console: &ConsoleState) -> Parts {
     let known = console.0.api.slos();
+    let wanted = console.operator().in_force().slo.gate;
     let all = seen(&known);
     vec![
         ("verdict", verdict(&known, &all)),
         ("objectives", table::table(&all)),
-        ("gate", gate(&known, &all)),
+        ("gate", gate(&known, &all, wanted)),
     ]
 }
 
@@ -208,17 +210,17 @@ fn reach(known: &Known) -> Markup {
 }
 
 /// Whether the objectives hold replays back.
-fn gate(known: &Known, all: &[Seen<'_>]) -> Markup {
+fn gate(known: &Known, all: &[Seen<'_>], wanted: bool) -> Markup {
     let setting =
         html! { a href="/console/settings#replay_slo_gate" { code { "replay_slo_gate" } } };
     let forwarder = all.iter().find(|one| one.name() == objective::FORWARDER);
     html! { p {
-        @if !known.gate {
+        @if !wanted {
             span .state.none { "○ not held" } " The objectives hold no replays back: " (setting) " is off."
         } @else if known.prometheus == Reach::NotAsked {
             span .state.warn { "◐ held" } " Replays are held back until Prometheus has been asked for the first time ("
             (setting) ")."
-        } @else if known.holds() {
+        } @else if known.burns() {
             span .state.bad { "■ held" } " Replays are held back, because the budget of "
             (link(objective::FORWARDER)) " burns critically. They go on by themselves when it does not any more; "
             (setting) " switches this off."
@@ -314,6 +316,7 @@ mod tests {
             entry.last = Some(Answer {
                 at: Instant::now() - Duration::from_secs(age),
                 judgement,
+                evidence: None,
             });
         }
         known
@@ -366,9 +369,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_gate_says_whether_it_holds_and_why_not() {
         let of = |state, on| {
-            let mut known = known(&[Stand::Ok, Stand::Ok, state], 0);
-            known.gate = on;
-            gate(&known, &seen(&known)).into_string()
+            let known = known(&[Stand::Ok, Stand::Ok, state], 0);
+            gate(&known, &seen(&known), on).into_string()
         };
         assert!(of(Stand::Critical, true).contains("■ held"));
         assert!(of(Stand::Warn, true).contains("it does not."));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::objective::{CRITICAL, Indicator, MIN_EVENTS, Objective, PERIOD, WARNING};
+use super::super::objective::{CRITICAL, Indicator, Lull, MIN_EVENTS, Objective, PERIOD, WARNING};
 use super::super::window::{LADDER, Window};
 use super::names::{self, ANNOTATIONS};
 use super::place::{Map, Place};
@@ -91,7 +91,11 @@ pub(super) fn read<'a>(
             min_events: annotations
                 .min_events
                 .unwrap_or_else(|| few(&one.indicator)),
-            sparse: annotations.sparse,
+            lull: if annotations.sparse {
+                Lull::Any
+            } else {
+                Lull::Minutes
+            },
             indicator: one.indicator,
             target: one.target,
             period,

@@ -1,4 +1,4 @@
-use super::super::objective::{CRITICAL, Indicator, Op, PERIOD, Part, Series, WARNING};
+use super::super::objective::{CRITICAL, Indicator, Lull, Op, PERIOD, Part, Series, WARNING};
 use super::super::window::Window;
 use super::*;
 
@@ -91,7 +91,7 @@ fn an_slo_is_an_objective() {
             warning: WARNING,
             critical: CRITICAL,
             min_events: 10,
-            sparse: false,
+            lull: Lull::Minutes,
         }
     );
 }

@@ -1,6 +1,6 @@
 //! Alerts of error budgets. They say what [`judge`](super::super::judge) says of the same events.
 
-use super::super::objective::Indicator;
+use super::super::objective::{Indicator, Lull};
 use super::super::window::Pair;
 use super::recording::OFTEN;
 use super::yaml::plain;
@@ -23,12 +23,11 @@ pub(super) fn groups(objectives: &[Keyed<'_>], runbook_base: &str) -> Vec<Group>
             unknown(keyed),
         ]
     });
-    let rules = rules.map(|rule| match rule {
-        Rule::Alert(alert) => Rule::Alert(Alert {
+    let rules = rules.map(|alert| {
+        Rule::Alert(Alert {
             runbook: format!("{runbook_base}{}", alert.runbook),
             ..alert
-        }),
-        other => other,
+        })
     });
     vec![Group {
         name: "mutt-slo-alerts",
@@ -37,7 +36,7 @@ pub(super) fn groups(objectives: &[Keyed<'_>], runbook_base: &str) -> Vec<Group>
     }]
 }
 
-fn burn(keyed: &Keyed<'_>, name: &'static str, severity: &str, pair: Pair) -> Rule {
+fn burn(keyed: &Keyed<'_>, name: &'static str, severity: &str, pair: Pair) -> Alert {
     let objective = keyed.objective;
     let Pair {
         burn_rate,
@@ -45,15 +44,9 @@ fn burn(keyed: &Keyed<'_>, name: &'static str, severity: &str, pair: Pair) -> Ru
         short,
     } = pair;
     let share = burn_rate * (1.0 - objective.target);
-    if share >= 1.0 {
-        return Rule::Note(format!(
-            "No {name} of {}: even if every event is bad, its budget burns at no more than {burn_rate}x the rate that lasts.",
-            objective.name
-        ));
-    }
     let budget = format!("{burn_rate} * (1 - {})", objective.target);
     let exceeds = |window| beyond(keyed, window, ">", &budget);
-    Rule::Alert(Alert {
+    Alert {
         name,
         why: vec![format!(
             "{}: more than {} of the events were bad, over {long} and still over {short}.",
@@ -61,11 +54,10 @@ fn burn(keyed: &Keyed<'_>, name: &'static str, severity: &str, pair: Pair) -> Ru
             percent(share)
         )],
         expr: format!(
-            "{}\n  and {}\n  and round({}) >= {}",
+            "{}\n  and {}\n  and {}",
             exceeds(long),
             exceeds(short),
-            keyed.events(long),
-            objective.min_events.max(1)
+            counts(keyed, long)
         ),
         wait: None,
         labels: labels(keyed, severity),
@@ -75,14 +67,28 @@ fn burn(keyed: &Keyed<'_>, name: &'static str, severity: &str, pair: Pair) -> Ru
         ),
         description: description(keyed, long, share),
         runbook: BURNS.into(),
-    })
+    }
 }
 
-fn spent(keyed: &Keyed<'_>) -> Rule {
+/// Whether there is enough in a stretch to speak of a burn.
+fn counts(keyed: &Keyed<'_>, long: Window) -> String {
+    let objective = keyed.objective;
+    let events = keyed.events(long);
+    let enough = format!("round({events}) >= {}", objective.min_events.max(1));
+    match &objective.indicator {
+        Indicator::Latency { .. } => enough,
+        _ => {
+            let bad = format!("{} * {events}", keyed.share(long));
+            format!("({enough} or round({bad}) >= {})", objective.min_bad())
+        }
+    }
+}
+
+fn spent(keyed: &Keyed<'_>) -> Alert {
     let objective = keyed.objective;
     let period = objective.period;
     let budget = format!("(1 - {})", objective.target);
-    Rule::Alert(Alert {
+    Alert {
         name: "SloBudgetSpent",
         why: vec![format!(
             "{}: the budget of {period} is spent, whether it still burns or not.",
@@ -99,26 +105,27 @@ fn spent(keyed: &Keyed<'_>) -> Rule {
         summary: format!("{} has spent its error budget of {period}", objective.name),
         description: description(keyed, period, 1.0 - objective.target),
         runbook: BURNS.into(),
-    })
+    }
 }
 
-fn unknown(keyed: &Keyed<'_>) -> Rule {
+fn unknown(keyed: &Keyed<'_>) -> Alert {
     let objective = keyed.objective;
     let silence = objective.silence();
     // Where silence is nothing unusual, only series that are gone are.
-    let (over, expr) = if objective.sparse {
+    let any = objective.lull == Lull::Any;
+    let (over, expr) = if any {
         let over = objective.pairs().critical.long;
         (over, format!("absent({})", keyed.events(over)))
     } else {
         let events = keyed.events(silence);
         (silence, format!("round({events} or on () vector(0)) < 1"))
     };
-    let what = if objective.sparse {
+    let what = if any {
         "has no samples"
     } else {
         "has seen no event"
     };
-    Rule::Alert(Alert {
+    Alert {
         name: "SloUnknown",
         why: vec![format!(
             "{}: Prometheus {what} in the last {over}, which is never well.",
@@ -133,7 +140,7 @@ fn unknown(keyed: &Keyed<'_>) -> Rule {
             plain(&objective.description)
         ),
         runbook: UNKNOWN.into(),
-    })
+    }
 }
 
 /// Whether a stretch has had a greater share of bad events than this. Of a latency objective: whether

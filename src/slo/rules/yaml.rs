@@ -17,8 +17,6 @@ pub(super) enum Rule {
         labels: Vec<(&'static str, String)>,
     },
     Alert(Alert),
-    /// Why there is none.
-    Note(String),
 }
 
 pub(super) struct Alert {
@@ -37,8 +35,7 @@ pub(super) struct Alert {
 /// A whole file.
 pub(super) fn text(head: &str, groups: &[Group]) -> String {
     let mut text = format!("# {head}\n");
-    let is_rule = |rule: &Rule| !matches!(rule, Rule::Note(_));
-    if !groups.iter().any(|group| group.rules.iter().any(is_rule)) {
+    if groups.iter().all(|group| group.rules.is_empty()) {
         text.push_str("groups: []\n");
         return text;
     }
@@ -65,7 +62,6 @@ fn add(text: &mut String, rule: &Rule) {
         text.push('\n');
     };
     match rule {
-        Rule::Note(note) => line(6, &format!("# {note}")),
         Rule::Record { name, expr, labels } => {
             line(6, &format!("- record: {name}"));
             line(8, &format!("expr: {}", scalar(expr)));

@@ -57,6 +57,7 @@ async fn the_page_follows_an_objective_into_danger_and_a_prometheus_that_goes_aw
     prometheus.until_found(found).await;
     let often = [
         ("SLO_INTERVAL", "5"),
+        ("PROMETHEUS_TIMEOUT", "1"),
         ("SLO_STALE_SECONDS", "15"),
         ("REPLAY_SLO_GATE", "true"),
     ];

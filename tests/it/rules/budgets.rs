@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use mutt_remediation::slo::built_in::built_in;
 use mutt_remediation::slo::evidence::{Count, Evidence};
 use mutt_remediation::slo::judge::{State, judge};
-use mutt_remediation::slo::objective::{Indicator, Objective};
+use mutt_remediation::slo::objective::{Indicator, Lull, Objective};
 use mutt_remediation::slo::window::Window;
 
 use super::series::{self, Minute};
@@ -72,7 +72,7 @@ const OUTAGE: Story = Story {
     of_moments: Some(&[CRITICAL, WARNING, SLOW, SPENT]),
     ..STEADY
 };
-const STORIES: [Story; 12] = [
+const STORIES: [Story; 13] = [
     STEADY,
     OUTAGE,
     Story {
@@ -137,6 +137,13 @@ const STORIES: [Story; 12] = [
         ..STEADY
     },
     Story {
+        name: "no traffic for hours",
+        end: &[(420, Silence)],
+        fires: [&[UNKNOWN]; 2],
+        of_moments: Some(&[UNKNOWN]),
+        ..STEADY
+    },
+    Story {
         name: "absent",
         before: None,
         end: &[(MINUTES, Absent)],
@@ -146,10 +153,10 @@ const STORIES: [Story; 12] = [
     },
 ];
 
-/// Three bad events, and nothing else for hours.
+/// Two bad events, and nothing else for hours.
 const FEW: Story = Story {
     name: "too few to tell",
-    end: &[(MINUTES - 3, Silence), (3, Rare)],
+    end: &[(MINUTES - 2, Silence), (2, Rare)],
     of_moments: None,
     ..STEADY
 };
@@ -231,7 +238,14 @@ fn expected(
     objective: &Objective,
     period: usize,
 ) -> Option<&'static [&'static str]> {
-    if objective.sparse && story.name == "no traffic" {
+    let usual = match objective.lull {
+        Lull::Minutes => &[][..],
+        // Three days of a month.
+        Lull::Hours if period == 1 => &["no traffic", "no traffic for hours"],
+        Lull::Hours => &["no traffic"],
+        Lull::Any => &["no traffic", "no traffic for hours"],
+    };
+    if usual.contains(&story.name) {
         return Some(&[]);
     }
     let fires = match objective.indicator {

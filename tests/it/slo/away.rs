@@ -41,6 +41,7 @@ async fn what_is_known_grows_stale_then_unknown_and_comes_back() {
         &[
             ("PROMETHEUS_URL", &url),
             ("SLO_INTERVAL", "5"),
+            ("PROMETHEUS_TIMEOUT", "1"),
             ("SLO_STALE_SECONDS", "15"),
         ],
     );
