@@ -182,6 +182,7 @@ impl App {
         let (known, knowledge) = watch::channel(unread);
         let (deferring, deferred) = watch::channel(Deferred::default());
         let (slo, slos) = watching(&config, &following);
+        let budget = (slos.clone(), following.clone());
         let beside = beside(&config, &metrics, moogsoft.subscribe());
         let moogsoft = Arc::new(Mutex::new(moogsoft));
         let (journal, scribe) = journal(config.audit.length);
@@ -204,12 +205,7 @@ impl App {
                 },
                 settings: following.clone(),
                 moogsoft: moogsoft.clone(),
-                outlook: outlook(
-                    &config,
-                    &source,
-                    deferred.clone(),
-                    (slos.clone(), following.clone()),
-                ),
+                outlook: outlook(&config, &source, deferred.clone(), budget.clone()),
                 journal: journal.clone(),
                 board: Board::new(&source.name),
                 latch: Latch::new(redis.clone(), &lists.source),
@@ -227,12 +223,8 @@ impl App {
         let first = &config.sources[0].lists.source;
         let board = |drain: &Drain| drain.board.subscribe();
         let boards: Vec<_> = drains.iter().map(board).collect();
-        let api = api.map(|listener| {
-            (
-                listener,
-                api_state(&config, &following, &boards, &metrics, slos.clone()),
-            )
-        });
+        let state = || api_state(&config, &following, &boards, &metrics, slos);
+        let api = api.map(|listener| (listener, state()));
         let (ended, runs) = mpsc::channel(notify::RUNS);
         let notify = told(&config, &boards, runs, &metrics)?;
         let operator = Operator::new(&config).beside(following, boards);

@@ -140,7 +140,7 @@ pub async fn once(config: &SloConfig, knobs: &Knobs, charted: bool) -> Known {
 async fn round(prometheus: &mut Prometheus, known: &mut Known, show: &impl Fn(&Known)) {
     let mut order: Vec<usize> = (0..known.entries.len()).collect();
     order.sort_by_key(|index| known.entries[*index].objective.name != FORWARDER);
-    let mut slow = false;
+    let mut late = false;
     let mut away = None;
     for index in order {
         if let Some(why) = &away {
@@ -149,14 +149,14 @@ async fn round(prometheus: &mut Prometheus, known: &mut Known, show: &impl Fn(&K
         }
         match one(prometheus, &mut known.entries[index]).await {
             Ok(()) => {
-                slow = false;
+                late = false;
                 if known.prometheus == Reach::NotAsked {
                     known.prometheus = Reach::Up;
                 }
                 show(known);
             }
-            Err(Failure::Slow(why)) if !slow => {
-                slow = true;
+            Err(Failure::Slow(why)) if !late => {
+                late = true;
                 known.entries[index].failed = Some(why);
             }
             Err(failure) => {

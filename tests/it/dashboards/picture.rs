@@ -107,12 +107,12 @@ fn curves(lines: &[Line], (w, h): (f64, f64), (from, to): (i64, i64), unit: &str
             8.0 + real(column) * w / 2.0,
             h - rows * 14.0 + real(row) * 14.0 + 4.0,
         );
-        let last = points
+        let now = points
             .last()
             .map_or_else(String::new, |point| figure(point.1, unit));
         write!(
             text,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/><text x=\"{:.0}\" y=\"{:.0}\" style=\"fill:{colour}\">{} {last}</text>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/><text x=\"{:.0}\" y=\"{:.0}\" style=\"fill:{colour}\">{} {now}</text>",
             path.join(" "), at.0, at.1, escaped(&short(name, 30))
         )
         .expect("memory");
