@@ -80,10 +80,11 @@ overload: ## what a crowd, a mountain of letters and bounces cost the drain (nee
 	@.ci/setup test
 	cargo bench --locked --bench overload
 
-rules: ## docs/prometheus/*.yml, from the objectives and the alerts of the worker
+rules: ## docs/prometheus/*.yml and the PrometheusRules in k8s, from the objectives and the alerts of the worker
 	for file in slo-recording slo-alerts worker-alerts; do \
 		cargo run --locked --quiet -- rules $$file > docs/prometheus/$$file.yml || exit; \
 	done
+	python3 .ci/k8s/prometheus_rule.py
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures

@@ -2,6 +2,7 @@
 
 import re
 
+import prometheus_rule
 import yaml
 from render import K8S, ROOT
 
@@ -22,6 +23,10 @@ def mistakes():
     for file in sorted(K8S.rglob("*.yaml")):
         if file.name != "kustomization.yaml" and file.resolve() not in used:
             yield f"{file.relative_to(ROOT)}: no kustomization names it"
+    if not prometheus_rule.sources():
+        yield f"{prometheus_rule.SOURCE.relative_to(ROOT)}: has no rules"
+    elif prometheus_rule.TARGET.read_text(encoding="utf-8") != prometheus_rule.written():
+        yield f"{prometheus_rule.TARGET.relative_to(ROOT)}: is not what `make rules` writes"
 
 
 def rolling(workshop):

@@ -174,6 +174,8 @@ SCHEMAS = [
     ("NetworkPolicy", lambda found: found["spec"].update(policyTypes="Egress")),
     ("PodMonitor", lambda found: found["spec"]["podMetricsEndpoints"][0].update(prot="metrics")),
     ("PodMonitor", lambda found: found["spec"]["podMetricsEndpoints"][0].update(interval="30 seconds")),
+    ("PrometheusRule", lambda found: found["spec"]["groups"][0]["rules"][0].pop("expr")),
+    ("PrometheusRule", lambda found: found["spec"]["groups"][0]["rules"][0].update(label={})),
 ]
 
 
