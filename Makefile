@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image deb clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -80,16 +80,21 @@ overload: ## what a crowd, a mountain of letters and bounces cost the drain (nee
 	@.ci/setup test
 	cargo bench --locked --bench overload
 
-rules: ## docs/prometheus/*.yml, from the objectives and the alerts of the worker
+rules: ## docs/prometheus/*.yml and the PrometheusRules in k8s, from the objectives and the alerts of the worker
 	for file in slo-recording slo-alerts worker-alerts; do \
 		cargo run --locked --quiet -- rules $$file > docs/prometheus/$$file.yml || exit; \
 	done
+	python3 .ci/k8s/prometheus_rule.py
 
 plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures
 
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .
+
+deb: ## a Debian package of the release binary and its unit, below target/debian
+	@.ci/setup deb
+	PATH="$$PWD/target/ci/tools/bin:$$PATH" cargo deb --locked --output target/debian/
 
 clean: ## remove everything that was built
 	cargo clean

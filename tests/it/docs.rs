@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mutt_remediation::config::variables;
 
+use crate::support::daemon::output;
 use crate::support::{Daemon, Redis};
 
 #[tokio::test]
@@ -44,10 +45,38 @@ fn what_is_shipped_has_the_adaptive_pace_on() {
             "docker-compose.yml",
             "REPLAY_PACE: ${REPLAY_PACE:-adaptive}",
         ),
-        ("k8s/configmap.yaml", "REPLAY_PACE: adaptive"),
+        ("k8s/base/settings.env", "REPLAY_PACE=adaptive"),
     ] {
         let text = fs::read_to_string(file).expect("it exists");
         assert!(text.lines().any(|found| found.trim() == line), "{file}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_manifests_are_understood_to_the_last_name() {
+    let read = |file: &str| fs::read_to_string(Path::new("k8s").join(file)).expect("it exists");
+    let base = read("base/settings.env");
+    let sentinel = read("components/sentinel/sentinel.env");
+    let secret = read("components/secret/secret.env.example");
+    for files in [vec![&base], vec![&base, &sentinel, &secret]] {
+        let lines = files.iter().flat_map(|text| text.lines());
+        let variables: Vec<(&str, &str)> = lines
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        let said = output(&["--check-config"], &variables);
+        assert_eq!(said.status.code(), Some(0), "{said:?}");
+        let text = String::from_utf8(said.stdout).expect("text");
+        let warnings: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("# warning"))
+            .collect();
+        // The one thing that nobody can know for others.
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("MOOG_WEBHOOK_URL is not set"),
+            "{warnings:?}"
+        );
     }
 }
 
