@@ -66,6 +66,7 @@ fn the_template_names_each_variable_once_with_its_default() {
     let unset = load(&[]).expect("the defaults are valid");
     assert_eq!(config.settings, unset.settings);
     assert_eq!(config.sources, unset.sources);
+    assert_eq!(config.warnings, unset.warnings);
 }
 
 #[test]
