@@ -287,6 +287,13 @@ pub fn shown(key: &str, base: &Settings) -> String {
 #[must_use]
 pub fn differences(before: &Settings, after: &Settings) -> String {
     let each = Key::all(before).filter_map(|key| {
+        if let Key::Slo(knob) = &key
+            && knob.follows(&before.slo)
+            && knob.follows(&after.slo)
+        {
+            // It is as what is set of all.
+            return None;
+        }
         let (was, is) = (key.show(before), key.show(after));
         (was != is).then(|| format!("{}: {was} -> {is}", key.name()))
     });

@@ -21,11 +21,12 @@ pub mod view;
 pub mod window;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::SloMetrics;
@@ -36,6 +37,8 @@ use knobs::Knobs;
 use known::{Answer, Entry, Known, Reach};
 use objective::{FORWARDER, Objective};
 
+/// From one look at how old the answers are to the next.
+const AGE: Duration = Duration::from_secs(2);
 /// From one look at the charts' points to the next.
 const CHARTS: Duration = Duration::from_secs(300);
 
@@ -90,21 +93,26 @@ pub async fn run(
     while !cancel.is_cancelled() {
         let knobs = settings.borrow_and_update().slo.clone();
         let next = Instant::now() + config.interval;
+        // What is set counts at once, for what was counted before.
         now.follow(knobs.objectives());
+        show(&now);
         let turn = async {
             round(&mut prometheus, &mut now, &show).await;
             told.tell(&now);
-            charts(&mut prometheus, &mut now).await;
+            // Nobody waits for the charts.
+            let _ = timeout_at(next, charts(&mut prometheus, &mut now)).await;
             show(&now);
-            tokio::time::sleep_until(next).await;
-            // What is known has grown older meanwhile.
-            metrics.show(&now);
+            sleep_until(next).await;
         };
-        // What is set counts at once, also in the middle of a round.
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = turn => {}
-            () = differs(&mut settings, &knobs) => {}
+        let mut turn = pin!(turn);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = &mut turn => break,
+                () = differs(&mut settings, &knobs) => break,
+                // What is known grows older, whoever is waited for.
+                () = sleep(AGE) => metrics.show(&known.borrow()),
+            }
         }
     }
 }
@@ -139,13 +147,22 @@ pub async fn once(config: &SloConfig, knobs: &Knobs, charted: bool) -> Known {
 /// asked for.
 async fn round(prometheus: &mut Prometheus, known: &mut Known, show: &impl Fn(&Known)) {
     let mut order: Vec<usize> = (0..known.entries.len()).collect();
-    order.sort_by_key(|index| known.entries[*index].objective.name != FORWARDER);
+    let is_first = |entry: &Entry| entry.objective.name == FORWARDER;
+    order.sort_by_key(|index| !is_first(&known.entries[*index]));
     let mut late = false;
     let mut away = None;
     for index in order {
         if let Some(why) = &away {
             known.entries[index].failed = Some(format!("Prometheus is away: {why}"));
             continue;
+        }
+        // Where each answer takes long, the first one would be too old before its turn comes again.
+        if let Some(first) = known.entries.iter().position(is_first)
+            && first != index
+            && known.is_due(&known.entries[first])
+            && one(prometheus, &mut known.entries[first]).await.is_ok()
+        {
+            show(known);
         }
         match one(prometheus, &mut known.entries[index]).await {
             Ok(()) => {
@@ -208,7 +225,6 @@ async fn charts(prometheus: &mut Prometheus, known: &mut Known) {
         if entry.charted.is_some_and(|at| at.elapsed() < CHARTS) {
             continue;
         }
-        entry.charted = Some(Instant::now());
         let objective = &entry.objective;
         let (step, moment) = (objective.step(), jiff::Timestamp::now().as_second());
         let query = query::evidence(objective, &[step]);
@@ -221,6 +237,7 @@ async fn charts(prometheus: &mut Prometheus, known: &mut Known) {
             Ok(series) => match answer::steps(objective, step, &series) {
                 Ok(steps) => {
                     entry.steps = steps.into();
+                    entry.charted = Some(Instant::now());
                     continue;
                 }
                 Err(why) => (why, true),
@@ -231,6 +248,7 @@ async fn charts(prometheus: &mut Prometheus, known: &mut Known) {
         if !go_on {
             return;
         }
+        entry.charted = Some(Instant::now());
     }
 }
 

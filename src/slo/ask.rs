@@ -104,7 +104,9 @@ impl Prometheus {
 
     /// Asks, and once more if it was away.
     async fn ask(&mut self, path: &str, form: &[(&str, &str)]) -> Result<Vec<Series>, Failure> {
-        let timeout = self.config.timeout.as_secs().to_string() + "s";
+        // A second less, so that Prometheus says itself that a query takes too long.
+        let seconds = self.config.timeout.as_secs().saturating_sub(1).max(1);
+        let timeout = format!("{seconds}s");
         let body = Serializer::new(String::new())
             .extend_pairs(form)
             .append_pair("timeout", &timeout)

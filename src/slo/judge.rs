@@ -121,6 +121,13 @@ fn verdict(objective: &Objective, evidence: &Evidence) -> (State, String) {
         return (State::Warn, why);
     }
     let period = over(objective.period).copied().unwrap_or_default();
+    let left = period.budget_left(objective.target).unwrap_or_default();
+    if counts(objective, period) && left <= 0.0 {
+        return (
+            State::Warn,
+            format!("the budget of {} is spent", over_last(objective.period)),
+        );
+    }
     if !enough(period.total, objective.min_events) {
         return (
             State::Unknown,
@@ -130,13 +137,6 @@ fn verdict(objective: &Objective, evidence: &Evidence) -> (State, String) {
                 over_last(objective.period),
                 objective.min_events
             ),
-        );
-    }
-    let left = period.budget_left(objective.target).unwrap_or_default();
-    if left <= 0.0 {
-        return (
-            State::Warn,
-            format!("the budget of {} is spent", over_last(objective.period)),
         );
     }
     let silence = objective.silence();

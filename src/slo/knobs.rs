@@ -196,6 +196,19 @@ impl Knob {
         self.single.is_some()
     }
 
+    /// Whether it is of one objective, and nothing is set of that.
+    #[must_use]
+    pub fn follows(&self, knobs: &Knobs) -> bool {
+        let Some(single) = self.single.and_then(|index| knobs.single.get(index)) else {
+            return false;
+        };
+        match self.what {
+            What::Warning => single.warning.is_none(),
+            What::Critical => single.critical.is_none(),
+            _ => single.hours.is_none(),
+        }
+    }
+
     /// Sets it.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub struct Objective {
 pub enum Lull {
     /// Shorter than the long stretch of the critical pair: 15 minutes of 24 h.
     Minutes,
-    /// Shorter than the long stretch of the slow pair: 6 h of 24 h.
+    /// Shorter than the long stretch of the slow pair, and than 6 h.
     Hours,
     /// However long it is.
     Any,
@@ -45,7 +45,7 @@ impl Objective {
     #[must_use]
     pub fn pairs(&self) -> Pairs {
         // The rate is never above that of nothing but bad events; short of it there must be something.
-        let most = 0.9 / (1.0 - self.target);
+        let most = (900.0 / (1.0 - self.target)).round() / 1_000.0;
         let pairs = Pairs::of(self.period, self.warning.min(most), self.critical.min(most));
         let slow = Pair {
             burn_rate: pairs.slow.burn_rate.min(most),
@@ -58,7 +58,7 @@ impl Objective {
     #[must_use]
     pub fn windows(&self) -> Vec<Window> {
         let mut windows = self.pairs().windows();
-        windows.push(self.period);
+        windows.extend([self.period, self.silence()]);
         windows.sort();
         windows.dedup();
         windows
@@ -76,7 +76,7 @@ impl Objective {
     pub fn silence(&self) -> Window {
         match self.lull {
             Lull::Minutes => self.pairs().critical.long,
-            Lull::Hours => self.pairs().slow.long,
+            Lull::Hours => self.pairs().slow.long.min(Window::hours(6)),
             Lull::Any => self.period,
         }
     }
@@ -87,7 +87,8 @@ impl Objective {
         let few = judgement
             .events
             .is_some_and(|events| events.round() < count(self.min_events));
-        self.lull == Lull::Any && judgement.state == State::Unknown && few
+        let none_bad = judgement.availability.is_none_or(|share| share >= 1.0);
+        self.lull == Lull::Any && judgement.state == State::Unknown && few && none_bad
     }
 
     /// So many bad events in a stretch make a burn, however few events there are: a third of

@@ -208,6 +208,29 @@ fn a_spent_budget_is_not_hidden_by_the_silence_after_it() {
     assert_eq!(judge(&objective, &evidence).state, State::Warn);
 }
 
+/// Idle is who has had nothing to do, and not who has failed at the little there was.
+#[test]
+fn few_events_that_were_bad_are_not_idle() {
+    let objective = named("alerter_cache_reload_success");
+    let idle = |bad: f64, total: f64| {
+        let mut evidence = steady(&objective, &[]);
+        for (window, count) in &mut evidence.counts {
+            let all = *window == objective.period;
+            *count = if all {
+                Count::of_bad(bad, total)
+            } else {
+                Count::default()
+            };
+        }
+        let judgement = judge(&objective, &evidence);
+        (judgement.state, objective.is_idle(&judgement))
+    };
+    assert_eq!(idle(0.0, 0.0), (State::Unknown, true));
+    assert_eq!(idle(0.0, 8.0), (State::Unknown, true));
+    assert_eq!(idle(1.0, 8.0), (State::Unknown, false));
+    assert_eq!(idle(8.0, 8.0), (State::Warn, false));
+}
+
 #[test]
 fn what_burns_critically_is_critical_also_where_the_rest_is_not_known() {
     let objective = named("forwarder_availability");

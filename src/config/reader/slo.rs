@@ -58,9 +58,9 @@ impl Reader {
         }
         // Else what is known would be forgotten before a slow Prometheus has answered again.
         let least = 2 * (interval + timeout);
-        if unknown_after < least {
+        if url.is_some() && unknown_after < least {
             self.problems.push(format!(
-                "SLO_STALE_SECONDS: \"{unknown_after}\" is less than twice SLO_INTERVAL and PROMETHEUS_TIMEOUT together, which is {least}"
+                "SLO_STALE_SECONDS: \"{unknown_after}\" is less than twice SLO_INTERVAL ({interval}) and PROMETHEUS_TIMEOUT ({timeout}) together, which is {least}"
             ));
         }
         let from_url = url.as_mut().and_then(|url| {
@@ -98,6 +98,14 @@ impl Reader {
         password: Option<SecretString>,
         from_url: Option<(String, Option<SecretString>)>,
     ) -> Option<Access> {
+        if let (Some(user), Some((of_url, _))) = (&username, &from_url)
+            && user != of_url
+            && !of_url.is_empty()
+        {
+            self.problems.push(format!(
+                "{USERNAME} and the user in {URL} are two different ones: expected one of them"
+            ));
+        }
         let (user, password) = match (username, from_url) {
             (Some(user), of_url) => (
                 Some(user),

@@ -39,6 +39,11 @@ impl Seen<'_> {
     fn name(&self) -> &str {
         &self.entry.objective.name
     }
+
+    /// Nothing is known of it because nothing happened, to which it is used.
+    fn idle(&self) -> bool {
+        self.entry.objective.is_idle(&self.now.judgement)
+    }
 }
 
 fn seen(known: &Known) -> Vec<Seen<'_>> {
@@ -123,18 +128,21 @@ fn mark(state: Stand, old: bool) -> Markup {
 
 /// The worst of them; of none, nothing is known.
 fn worst(all: &[Seen<'_>]) -> Stand {
-    let states = all.iter().map(Seen::state);
+    let states = all.iter().filter(|one| !one.idle()).map(Seen::state);
     states.max().unwrap_or(Stand::Unknown)
 }
 
 /// How many there are of each state, the gravest first.
 fn sums(all: &[Seen<'_>]) -> String {
     let gravest = [Stand::Critical, Stand::Warn, Stand::Unknown, Stand::Ok];
+    let busy = || all.iter().filter(|one| !one.idle());
     let sums = gravest.into_iter().filter_map(|state| {
-        let count = all.iter().filter(|one| one.state() == state).count();
+        let count = busy().filter(|one| one.state() == state).count();
         (count > 0).then(|| format!("{count} {state}"))
     });
-    sums.collect::<Vec<_>>().join(", ")
+    let idle = all.len() - busy().count();
+    let idle = (idle > 0).then(|| format!("{idle} idle"));
+    sums.chain(idle).collect::<Vec<_>>().join(", ")
 }
 
 /// The first that one needs to know.
@@ -175,7 +183,8 @@ fn endangered<'a, 'b>(all: &'b [Seen<'a>]) -> Vec<&'b Seen<'a>> {
 /// Those of which nothing is known, by the reason.
 fn not_known<'a>(all: &'a [Seen<'_>]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut reasons: Vec<(&str, Vec<&str>)> = vec![];
-    for one in all.iter().filter(|one| one.state() == Stand::Unknown) {
+    let unknown = |one: &&Seen<'_>| one.state() == Stand::Unknown && !one.idle();
+    for one in all.iter().filter(unknown) {
         let why = one.why.as_str();
         match reasons.iter_mut().find(|(reason, _)| *reason == why) {
             Some((_, names)) => names.push(one.name()),

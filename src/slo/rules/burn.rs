@@ -95,10 +95,9 @@ fn spent(keyed: &Keyed<'_>) -> Alert {
             objective.name
         )],
         expr: format!(
-            "{}\n  and round({}) >= {}",
+            "{}\n  and {}",
             beyond(keyed, period, ">=", &budget),
-            keyed.events(period),
-            objective.min_events.max(1)
+            counts(keyed, period)
         ),
         wait: None,
         labels: labels(keyed, "warning"),
