@@ -2,6 +2,7 @@
 
 use super::classify::{Classified, Rules, classify};
 use crate::dlq::{Disposition, Entry, Reason, Transfer};
+use crate::trace::parent::{self, Parents, TRACEPARENT};
 
 /// What a batch is to become.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Plan {
     pub again: Vec<Again>,
     /// When those were replayed last that our own replays have used up, in Unix seconds.
     pub used_up: Vec<i64>,
+    /// The traces that they belong to, where that matters.
+    pub parents: Parents,
 }
 
 /// A message that is replayed again.
@@ -35,6 +38,7 @@ impl Plan {
         self.transfers.append(&mut next.transfers);
         self.again.append(&mut next.again);
         self.used_up.append(&mut next.used_up);
+        self.parents.append(next.parents);
     }
 
     /// Number of entries with this disposition.
@@ -56,6 +60,11 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
         } = classify(&entry, rules);
         let mut edits = vec![];
         if let Some(envelope) = &envelope {
+            if rules.traced
+                && let Some(parent) = envelope.raw(TRACEPARENT).and_then(parent::of_json)
+            {
+                plan.parents.add(parent);
+            }
             let ours = envelope.remediation_count();
             let replayed_at = envelope.replayed_at().filter(|_| ours > 0);
             match disposition {
