@@ -205,6 +205,37 @@ mod tests {
     }
 
     #[test]
+    fn traces_of_messages_are_noted_where_they_matter_and_change_nothing() {
+        let parent = |span: &str| format!(r#""00-0000000000000000000000000000000a-{span}-01""#);
+        let twice = format!(
+            r#"{{"traceparent":"x","traceparent":{}}}"#,
+            parent("000000000000000b")
+        );
+        let poison = format!(
+            r#"{{"_moog_retry_count":9,"traceparent":{}}}"#,
+            parent("000000000000000c")
+        );
+        let nested = format!(
+            r#"{{"a":{{"traceparent":{}}}}}"#,
+            parent("000000000000000d")
+        );
+        let entry = |text: &str| Entry(text.as_bytes().to_vec());
+        let entries = [&twice, &poison, &nested, r#"{"traceparent":17}"#].map(|text| entry(text));
+        let planned = |traced| {
+            let rules = Rules {
+                traced,
+                ..rules(true)
+            };
+            plan(entries.to_vec(), &rules, NOW)
+        };
+        let (plain, traced) = (planned(false), planned(true));
+        assert_eq!(plain.parents, Parents::default());
+        let spans = traced.parents.known.iter().map(|parent| parent.span);
+        assert_eq!(spans.collect::<Vec<_>>(), [0xb, 0xc], "the last one counts");
+        assert_eq!(plain.transfers, traced.transfers);
+    }
+
+    #[test]
     fn a_plan_goes_on_with_the_next() {
         let first = [r#"{"_remediation_count":1,"_remediation_at":5}"#, "{}"];
         let next = [

@@ -12,21 +12,21 @@ const MANY: [(&str, &str); 3] = [
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "300000"),
 ];
 
-async fn drained_beside(collector: &str, told: &str) -> Daemon {
+async fn drained_beside(collector: &str, count: usize, told: &str) -> Daemon {
     let redis = Redis::start();
     let poison = vec!["poison"; 10];
     redis.dead_letter(&poison).await;
-    let letters: Vec<String> = (0..LETTERS).map(|i| format!(r#"{{"n":{i}}}"#)).collect();
+    let letters: Vec<String> = (0..count).map(|i| format!(r#"{{"n":{i}}}"#)).collect();
     redis.dead_letter(&letters).await;
     let mut daemon = traced(&redis, collector, &MANY);
     until("all are replayed", || async {
-        redis.len(TARGET).await == LETTERS
+        redis.len(TARGET).await == count
     })
     .await;
     assert_eq!(redis.len(DEAD).await, poison.len());
     let replayed = "mutt_remediation_replay_success_total";
     daemon
-        .until_metric(replayed, |count| count == LETTERS as f64)
+        .until_metric(replayed, |replayed| replayed == count as f64)
         .await;
     for page in ["/health", "/ready"] {
         assert_eq!(daemon.get("health", page).await.0, 200, "{page}");
@@ -49,7 +49,7 @@ async fn drained_beside(collector: &str, told: &str) -> Daemon {
 async fn a_collector_that_never_answers_costs_spans_and_no_message() {
     for manner in [Manner::Hang, Manner::Drip] {
         let collector = Webhook::start(manner).await;
-        let daemon = drained_beside(&collector.root(), "").await;
+        let daemon = drained_beside(&collector.root(), LETTERS, "").await;
         assert_eq!(collector.requests().len(), 1, "it was asked once");
         assert!(
             daemon
@@ -63,7 +63,7 @@ async fn a_collector_that_never_answers_costs_spans_and_no_message() {
 async fn a_collector_that_refuses_or_is_away_is_told_of_once() {
     let closed = mutt_remediation::demo::server::free_port().expect("a port");
     let closed = format!("http://127.0.0.1:{closed}");
-    drained_beside(&closed, "Connection refused").await;
+    drained_beside(&closed, 1_000, "Connection refused").await;
     for (manner, told) in [
         (Manner::Status(500), "answered 500"),
         (Manner::Busy, "answered 429"),
@@ -75,7 +75,7 @@ async fn a_collector_that_refuses_or_is_away_is_told_of_once() {
         (Manner::Nonsense, "traces cannot be sent"),
     ] {
         let collector = Webhook::start(manner).await;
-        drained_beside(&collector.root(), told).await;
+        drained_beside(&collector.root(), 1_000, told).await;
     }
 }
 
@@ -164,4 +164,16 @@ async fn a_collector_that_takes_a_part_is_believed() {
     daemon
         .until_metric(&result("sent"), |count| count >= 1.0)
         .await;
+}
+
+#[tokio::test]
+async fn of_an_answer_without_end_the_status_counts() {
+    let redis = Redis::start();
+    redis.dead_letter(&["{}"]).await;
+    let collector = Webhook::start(Manner::EndlessAnswer).await;
+    let daemon = traced(&redis, &collector.root(), &[]);
+    daemon
+        .until_metric(&result("sent"), |sent| sent >= 3.0)
+        .await;
+    assert!(!daemon.log().contains("cannot be sent"), "{}", daemon.log());
 }
