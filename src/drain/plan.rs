@@ -220,7 +220,7 @@ mod tests {
             parent("000000000000000d")
         );
         let entry = |text: &str| Entry(text.as_bytes().to_vec());
-        let entries = [&twice, &poison, &nested, r#"{"traceparent":17}"#].map(|text| entry(text));
+        let entries = [&twice, &poison, &nested, r#"{"traceparent":17}"#].map(entry);
         let planned = |traced| {
             let rules = Rules {
                 traced,

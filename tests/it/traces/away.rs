@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LETTERS: usize = 3_000;
+const LETTERS: u32 = 3_000;
 
 /// A batch for each message, so that there are more spans than there is room for.
 const MANY: [(&str, &str); 3] = [
@@ -12,7 +12,7 @@ const MANY: [(&str, &str); 3] = [
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "300000"),
 ];
 
-async fn drained_beside(collector: &str, count: usize, told: &str) -> Daemon {
+async fn drained_beside(collector: &str, count: u32, told: &str) -> Daemon {
     let redis = Redis::start();
     let poison = vec!["poison"; 10];
     redis.dead_letter(&poison).await;
@@ -20,13 +20,13 @@ async fn drained_beside(collector: &str, count: usize, told: &str) -> Daemon {
     redis.dead_letter(&letters).await;
     let mut daemon = traced(&redis, collector, &MANY);
     until("all are replayed", || async {
-        redis.len(TARGET).await == count
+        redis.len(TARGET).await == count as usize
     })
     .await;
     assert_eq!(redis.len(DEAD).await, poison.len());
     let replayed = "mutt_remediation_replay_success_total";
     daemon
-        .until_metric(replayed, |replayed| replayed == count as f64)
+        .until_metric(replayed, |replayed| replayed == f64::from(count))
         .await;
     for page in ["/health", "/ready"] {
         assert_eq!(daemon.get("health", page).await.0, 200, "{page}");
@@ -87,11 +87,11 @@ async fn where_there_is_no_room_spans_are_dropped_and_counted() {
     redis.dead_letter(&letters).await;
     let daemon = traced(&redis, &collector.root(), &MANY);
     until("all are replayed", || async {
-        redis.len(TARGET).await == LETTERS
+        redis.len(TARGET).await == LETTERS as usize
     })
     .await;
     // A peek and a commit for each; 2,048 have room, and 512 are being sent.
-    let least = (2 * LETTERS - 2_048 - 512) as f64;
+    let least = f64::from(2 * LETTERS - 2_048 - 512);
     daemon
         .until_metric(&result("dropped"), |dropped| dropped >= least)
         .await;

@@ -114,9 +114,9 @@ fn a_variable_of_its_own_wins_over_an_attribute_and_that_over_a_default() {
 
 #[test]
 fn the_sampler_is_a_share_of_all_traces() {
-    let share = |sampler, share| {
+    let share = |sampler: &str, share: &str| {
         let mut pairs = vec![("OTEL_TRACES_SAMPLER", sampler)];
-        pairs.extend((share != "").then_some(("OTEL_TRACES_SAMPLER_ARG", share)));
+        pairs.extend((!share.is_empty()).then_some(("OTEL_TRACES_SAMPLER_ARG", share)));
         traced(&pairs).share.to_string()
     };
     assert_eq!(share("always_on", ""), "1");
