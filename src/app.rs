@@ -159,9 +159,7 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
 
         let survey = survey_of(&config);
-        let metrics = Metrics::new().map_err(StartError::Metrics)?;
-        settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
-        metrics.settings.enabled(config.settings.enabled);
+        let metrics = metrics_of(&config, &survey)?;
         let (tracer, export) = traced(&config, &metrics)?;
         let moogsoft = moogsoft(&config, &metrics, tracer.clone())?;
 
@@ -171,7 +169,6 @@ impl App {
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
         let api = listen_api(&front, &config)?;
 
-        metrics.survey.start_with(&survey.dlqs, &survey.queues);
         let patience = patience(&config);
         let (settings, following) = watch::channel(config.settings.clone());
         let unread = if config.dynamic {
@@ -438,6 +435,15 @@ fn patience(config: &Config) -> Duration {
     let probe = config.probe.as_ref();
     let probe = probe.map_or(Duration::ZERO, |probe| probe.timeout);
     Duration::from_secs(60) + probe + config.redis.timeout * 4
+}
+
+/// Metrics that start at what is configured.
+fn metrics_of(config: &Config, survey: &SurveyConfig) -> Result<Metrics, StartError> {
+    let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
+    metrics.settings.enabled(config.settings.enabled);
+    metrics.survey.start_with(&survey.dlqs, &survey.queues);
+    Ok(metrics)
 }
 
 /// All lists whose depth is shown, each once.

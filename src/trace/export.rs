@@ -20,7 +20,7 @@ use super::wire::{Collector, Failure, encode};
 use crate::background::Backoff;
 use crate::metrics::{SpanMetrics, SpanResult};
 
-/// Spans that wait, at most: about 1 MiB.
+/// Spans that wait, at most: some MiB, if all of them have links.
 const ROOM: usize = 2_048;
 
 /// Spans that are sent together, at most.
