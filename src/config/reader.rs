@@ -396,6 +396,14 @@ impl Reader {
         }
     }
 
+    /// Whether a variable says something else than what holds without it: the template sets many
+    /// to their defaults.
+    fn differs(&self, name: &str) -> bool {
+        let known = variables::all().find(|variable| variable.name == name);
+        let text = self.set.get(name).map(String::as_str);
+        text.is_some() && text != known.map(|variable| variable.default)
+    }
+
     fn warn(&mut self, warning: &str) {
         self.warnings.push(warning.to_owned());
     }

@@ -147,7 +147,7 @@ impl Reader {
         }
         let endpoint = match exact {
             Some(exact) => {
-                if self.set.contains_key(ENDPOINT) {
+                if self.differs(ENDPOINT) {
                     self.warn(&format!("{ENDPOINT} has no effect: {OF_TRACES} wins"));
                 }
                 exact.0

@@ -47,6 +47,8 @@ fn traces_lie_below_the_address_of_the_collector_or_at_one_of_their_own() {
     let wins = "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT wins";
     assert!(is_warned(&[&[ON], &both[..]].concat(), wins));
     assert!(is_silent(&both), "nobody minds while it is off");
+    let template = [ON, (base, "http://localhost:4318"), (exact, "http://b/in")];
+    assert!(is_silent(&template), "the template sets the default");
     let grpc = "the collector's port is 4317";
     assert!(is_warned(&[ON, (base, "http://a:4317")], grpc));
     assert!(is_silent(&[(base, "http://a:4317")]));
