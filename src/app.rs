@@ -41,6 +41,8 @@ use crate::settings::{self, Settings};
 use crate::slo::known::Known;
 use crate::slo::{self, SloConfig, Slos};
 use crate::survey::{self, Reach, SurveyConfig};
+use crate::trace::export::Export;
+use crate::trace::{self, Tracer};
 
 /// How long the loops may take to end; what they then have in flight is safe, it is only not
 /// reported. Together with the listeners' moment this stays below ten seconds.
@@ -104,6 +106,8 @@ pub struct App {
     retain: RetainConfig,
     notify: Option<Told>,
     slo: Watching,
+    /// What sends traces, on a thread apart, so that a collector takes no turn from the loops.
+    export: Option<(Thread, Export)>,
     metrics: Metrics,
 }
 
@@ -155,14 +159,9 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
 
         let survey = survey_of(&config);
-        let probe_timeout = config
-            .probe
-            .as_ref()
-            .map_or(Duration::ZERO, |probe| probe.timeout);
-        let metrics = Metrics::new().map_err(StartError::Metrics)?;
-        settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
-        metrics.settings.enabled(config.settings.enabled);
-        let moogsoft = moogsoft(&config, &metrics)?;
+        let metrics = metrics_of(&config, &survey)?;
+        let (tracer, export) = traced(&config, &metrics)?;
+        let moogsoft = moogsoft(&config, &metrics, tracer.clone())?;
 
         let limits = limits();
         let front = Thread::start("http").map_err(StartError::Thread)?;
@@ -170,9 +169,7 @@ impl App {
         let metrics_listener = listen(&front, config.metrics_port, "METRICS_PORT_REMEDIATION")?;
         let api = listen_api(&front, &config)?;
 
-        metrics.survey.start_with(&survey.dlqs, &survey.queues);
-        // A batch is a probe, a peek and a commit, each perhaps over a new connection.
-        let patience = Duration::from_secs(60) + probe_timeout + config.redis.timeout * 4;
+        let patience = patience(&config);
         let (settings, following) = watch::channel(config.settings.clone());
         let unread = if config.dynamic {
             Knowledge::Unread
@@ -217,6 +214,7 @@ impl App {
                 pulse: Pulse::new(patience),
                 knowledge: knowledge.clone(),
                 learnt: Learnt::default(),
+                tracer: tracer.clone(),
                 source,
             });
         }
@@ -251,6 +249,7 @@ impl App {
             retain: config.retain,
             notify,
             slo,
+            export,
             metrics,
         })
     }
@@ -310,6 +309,8 @@ impl App {
                 tokio::join!(serve, api.acts_ended(ended));
             });
         }
+
+        let _traces = send_traces(self.export, &mut listeners, &closing);
 
         let mut loops = Loops::default();
         let redis = self.survey.redis.clone();
@@ -429,6 +430,22 @@ fn outlook(
     )
 }
 
+/// How long a batch may take: it is a probe, a peek and a commit, each perhaps over a new connection.
+fn patience(config: &Config) -> Duration {
+    let probe = config.probe.as_ref();
+    let probe = probe.map_or(Duration::ZERO, |probe| probe.timeout);
+    Duration::from_secs(60) + probe + config.redis.timeout * 4
+}
+
+/// Metrics that start at what is configured.
+fn metrics_of(config: &Config, survey: &SurveyConfig) -> Result<Metrics, StartError> {
+    let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
+    metrics.settings.enabled(config.settings.enabled);
+    metrics.survey.start_with(&survey.dlqs, &survey.queues);
+    Ok(metrics)
+}
+
 /// All lists whose depth is shown, each once.
 fn survey_of(config: &Config) -> SurveyConfig {
     let mut dlqs: Vec<String> = vec![];
@@ -475,13 +492,46 @@ fn api_state(
 }
 
 /// The gate before Moogsoft; without a probe it counts as healthy.
-fn moogsoft(config: &Config, metrics: &Metrics) -> Result<Moogsoft, StartError> {
+fn moogsoft(config: &Config, metrics: &Metrics, tracer: Tracer) -> Result<Moogsoft, StartError> {
     let probe = config.probe.clone().map(Probe::new).transpose();
     let probe = probe.map_err(StartError::Probe)?;
     if probe.is_none() {
         metrics.health.assumed();
     }
-    Ok(Moogsoft::new(probe))
+    Ok(Moogsoft::new(probe, tracer))
+}
+
+/// What makes spans of the drains' work and what sends them, if anybody is to have them. What is
+/// wrong with the certificates of this machine is no reason to drain nothing.
+fn traced(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<(Tracer, Option<(Thread, Export)>), StartError> {
+    let Some(config) = &config.trace else {
+        return Ok((Tracer::default(), None));
+    };
+    match trace::set_up(config, metrics.spans.clone()) {
+        Ok((tracer, export)) => {
+            let thread = Thread::start("traces").map_err(StartError::Thread)?;
+            Ok((tracer, Some((thread, export))))
+        }
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::error!(error, "no traces are sent: the client cannot be set up");
+            Ok((Tracer::default(), None))
+        }
+    }
+}
+
+/// Begins to send traces, until the loops have ended, on the thread that it returns.
+fn send_traces(
+    export: Option<(Thread, Export)>,
+    listeners: &mut Loops,
+    closing: &CancellationToken,
+) -> Option<Thread> {
+    let (thread, export) = export?;
+    listeners.spawn_on(&thread, "traces", export.run(closing.clone()));
+    Some(thread)
 }
 
 /// Remembers what the drains do.

@@ -26,6 +26,7 @@ use crate::retain::RetainConfig;
 use crate::settings::Settings;
 use crate::slo::SloConfig;
 use crate::telemetry::TelemetryConfig;
+use crate::trace::TraceConfig;
 use reader::Reader;
 use sections::{FixedVars, OperatorVars};
 use sources::SourceConfig;
@@ -41,6 +42,8 @@ pub struct Config {
     pub api: Option<ApiConfig>,
     /// How and what to log.
     pub telemetry: TelemetryConfig,
+    /// Where traces go, if they are wanted.
+    pub trace: Option<TraceConfig>,
     /// The line to Redis.
     pub redis: LinkConfig,
     /// What is drained: the alerter's dead letters, then others.
@@ -139,6 +142,8 @@ impl Config {
         let vars = reader.section()?;
         let telemetry = reader.telemetry(vars);
         let vars = reader.section()?;
+        let trace = reader.trace(vars, &telemetry);
+        let vars = reader.section()?;
         let mut redis = reader.redis(vars, &telemetry.instance);
         let vars = reader.section()?;
         reader.sentinels(vars, &mut redis);
@@ -181,6 +186,7 @@ impl Config {
             health_port,
             api,
             telemetry,
+            trace,
             redis,
             sources,
             alert_queue: others.alert_queue,

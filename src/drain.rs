@@ -12,6 +12,7 @@ pub mod pace;
 pub mod plan;
 pub mod report;
 mod rest;
+mod spans;
 pub mod status;
 pub mod systemic;
 mod tell;
@@ -34,6 +35,7 @@ use crate::link::{self, Reason};
 use crate::metrics::{HealthMetrics, SourceMetrics};
 use crate::settings::Settings;
 use crate::settings::watch::Knowledge;
+use crate::trace::Tracer;
 use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
@@ -98,6 +100,8 @@ pub struct Drain {
     pub board: Board,
     /// What becomes of the replays.
     pub learnt: Learnt,
+    /// Tells a collector of each pass.
+    pub tracer: Tracer,
 }
 
 /// What a drain has learnt while running.
@@ -149,11 +153,11 @@ impl Drain {
         let mut trouble = Trouble::default();
         while !cancel.is_cancelled() {
             let began = Instant::now();
-            let report = self.pass(began, &cancel).await;
-            if let Ended::RedisError(Reason::Timeout | Reason::Unreachable) = report.ended {
-                self.learnt.easing = (self.learnt.easing + 2).min(MAX_EASING);
-            }
-            self.tell(&report, &mut trouble);
+            let span = self.tracer.begin("pass");
+            let pass = self.pass_and_tell(began, &mut trouble, &cancel);
+            let report = span.around(Box::pin(pass)).await;
+            spans::passed(&span, &self.source.name, &report);
+            drop(span);
             let sooner = if report.ended.is_failure() {
                 Some(backoff.next_wait())
             } else {
@@ -162,6 +166,20 @@ impl Drain {
             };
             self.sleep(began, sooner, &report.ended, &cancel).await;
         }
+    }
+
+    async fn pass_and_tell(
+        &mut self,
+        began: Instant,
+        trouble: &mut Trouble,
+        cancel: &CancellationToken,
+    ) -> Report {
+        let report = self.pass(began, cancel).await;
+        if let Ended::RedisError(Reason::Timeout | Reason::Unreachable) = report.ended {
+            self.learnt.easing = (self.learnt.easing + 2).min(MAX_EASING);
+        }
+        self.tell(&report, trouble);
+        report
     }
 
     /// Makes sure that the settings are what Redis holds. While they are not known, Redis is asked

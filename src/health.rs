@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::trace::{Span, Tracer};
 use probe::Probe;
 
 /// A healthy answer is believed this long, as in the Python worker.
@@ -43,6 +44,7 @@ impl fmt::Display for Unhealthy {
 #[derive(Debug)]
 pub struct Moogsoft {
     probe: Option<Probe>,
+    tracer: Tracer,
     last: Option<(Instant, Result<(), Unhealthy>)>,
     told: watch::Sender<Option<Answered>>,
 }
@@ -68,9 +70,10 @@ pub struct Verdict {
 impl Moogsoft {
     /// Asks `probe`; without one it always counts as healthy.
     #[must_use]
-    pub fn new(probe: Option<Probe>) -> Self {
+    pub fn new(probe: Option<Probe>, tracer: Tracer) -> Self {
         Self {
             probe,
+            tracer,
             last: None,
             told: watch::Sender::default(),
         }
@@ -98,7 +101,10 @@ impl Moogsoft {
                 probed: false,
             };
         }
-        let health = probe.ask().await;
+        let span = self.tracer.ask("probe");
+        let health = span.around(probe.ask(&span)).await;
+        tell(&span, &health);
+        drop(span);
         self.told.send_replace(Some(Answered {
             at: jiff::Timestamp::now().as_second(),
             health: health.clone(),
@@ -108,6 +114,20 @@ impl Moogsoft {
             health,
             probed: true,
         }
+    }
+}
+
+/// Says in the span how it went; not in Moogsoft's own words.
+fn tell(span: &Span, health: &Result<(), Unhealthy>) {
+    span.say("healthy", health.is_ok());
+    match health {
+        Ok(()) => {}
+        Err(Unhealthy::Status(status)) => {
+            span.count("http.response.status_code", u64::from(*status));
+            span.fail("status");
+        }
+        Err(Unhealthy::Timeout(_)) => span.fail("timeout"),
+        Err(Unhealthy::Connection(_)) => span.fail("connection"),
     }
 }
 
@@ -134,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_probe_it_counts_as_healthy() {
-        let verdict = Moogsoft::new(None).check().await;
+        let verdict = Moogsoft::new(None, Tracer::default()).check().await;
         assert_eq!(verdict.health, Ok(()));
         assert!(!verdict.probed);
     }

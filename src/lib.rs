@@ -12,7 +12,7 @@
 //! | [`notify`] | tells people what they should know |
 //! | [`slo`] | what MUTT promises, and whether it keeps it |
 //! | [`guard`] | sheds load for alerters that do not |
-//! | [`survey`], [`http`], [`metrics`], [`history`] | what the outside can see |
+//! | [`survey`], [`http`], [`metrics`], [`history`], [`trace`] | what the outside can see |
 //! | `clean`, `spell` | texts that others wrote, and times and counts, for people |
 //! | [`link`], [`background`], [`open_files`], [`shutdown`], [`telemetry`] | the ground to stand on |
 //! | [`cli`], [`demo`] | the command line, and a pipeline to watch it work |
@@ -44,3 +44,4 @@ pub mod slo;
 mod spell;
 pub mod survey;
 pub mod telemetry;
+pub mod trace;

@@ -9,6 +9,7 @@ mod notify;
 mod rate;
 mod retain;
 mod slo;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,6 +36,7 @@ pub use notify::{NoteResult, NotifyMetrics};
 use rate::ReplayRate;
 pub use retain::RetainMetrics;
 pub use slo::SloMetrics;
+pub use trace::{SpanMetrics, SpanResult};
 
 /// The label of a commit that found another tail than was peeked.
 pub const CONFLICT: &str = "conflict";
@@ -61,6 +63,8 @@ pub struct Metrics {
     pub notify: NotifyMetrics,
     /// The service level objectives.
     pub slo: SloMetrics,
+    /// The traces.
+    pub spans: SpanMetrics,
     /// When they were asked for last, in Unix seconds; 0 = never.
     scraped: Arc<AtomicI64>,
 }
@@ -148,6 +152,7 @@ impl Metrics {
             retain: RetainMetrics::new(&new)?,
             notify: NotifyMetrics::new(&new)?,
             slo: SloMetrics::new(&new)?,
+            spans: SpanMetrics::new(&new)?,
             scraped: Arc::default(),
             registry: registry.clone(),
         };

@@ -157,6 +157,7 @@ impl Operator {
             stamp: self.stamp,
             required_fields: queue.source.required_fields.clone(),
             fields: queue.source.fields.clone(),
+            traced: false,
         }
     }
 

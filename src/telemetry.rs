@@ -9,9 +9,11 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::trace;
 
 /// How and what to log.
 #[derive(Clone, Debug)]
@@ -57,7 +59,10 @@ pub fn start(config: &TelemetryConfig) -> Logging {
         builder.event_format(format).init();
     } else {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        builder.with_ansi(colour).with_target(false).init();
+        let format = tracing_subscriber::fmt::format()
+            .with_ansi(colour)
+            .with_target(false);
+        builder.event_format(PlainLines(format)).init();
     }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -83,6 +88,31 @@ impl Drop for Logging {
         });
         // A reader that has stopped reading must not hold up the end of the process.
         let _ = wait.recv_timeout(LAST_LINES);
+    }
+}
+
+/// Lines for people, which end with the trace and the span that they belong to, if to any.
+struct PlainLines(Format<Full>);
+
+impl<S, N> FormatEvent<S, N> for PlainLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some((trace_id, span_id)) = trace::here() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        writeln!(writer, "{line} trace_id={trace_id} span_id={span_id}")
     }
 }
 
@@ -114,6 +144,10 @@ where
             ("pod_name", json!(self.instance)),
         ];
         line.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+        if let Some((trace_id, span_id)) = trace::here() {
+            line.insert("trace_id".into(), trace_id.into());
+            line.insert("span_id".into(), span_id.into());
+        }
         line.entry("message").or_insert(Value::Null);
         line.entry("correlation_id").or_insert(Value::Null);
         writeln!(writer, "{}", Value::Object(line))

@@ -7,6 +7,7 @@ mod retain;
 mod sentinels;
 mod slo;
 mod sources;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use crate::slo::knobs::Knobs;
 use crate::telemetry::TelemetryConfig;
 pub(super) use notify::{Base, Events, HmacSecret, Receivers};
+pub(super) use trace::{Attributes, Headers, Sampler};
 
 /// The pairs, and what was found wrong with them so far.
 pub(super) struct Reader {
@@ -36,6 +38,8 @@ pub(super) struct Reader {
     of_sources: BTreeMap<String, String>,
     /// Variables of single objectives.
     of_slos: BTreeMap<String, String>,
+    /// Variables of OpenTelemetry that are none of ours.
+    of_opentelemetry: BTreeMap<String, String>,
     shown: BTreeMap<&'static str, String>,
     problems: Vec<String>,
     warnings: Vec<String>,
@@ -48,6 +52,7 @@ impl Reader {
             set: BTreeMap::new(),
             of_sources: BTreeMap::new(),
             of_slos: BTreeMap::new(),
+            of_opentelemetry: BTreeMap::new(),
             shown: BTreeMap::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -76,6 +81,9 @@ impl Reader {
                 }
                 Ok(text) if name.starts_with("SLO_") => {
                     reader.of_slos.insert(name, text);
+                }
+                Ok(text) if name.starts_with("OTEL_") => {
+                    reader.of_opentelemetry.insert(name, text);
                 }
                 _ => reader.warnings.extend(misspelt(&name)),
             }
@@ -223,14 +231,6 @@ impl Reader {
     /// How to log, and as whom.
     pub(super) fn telemetry(&mut self, vars: TelemetryVars) -> TelemetryConfig {
         let version = self.optional("SERVICE_VERSION", vars.service_version);
-        let otel = self.take("OTEL_ENABLED", vars.otel_enabled).0;
-        self.optional(
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            vars.otel_exporter_otlp_endpoint,
-        );
-        if otel {
-            self.warn("OTEL_ENABLED=true has no effect: traces are not exported in this version");
-        }
         TelemetryConfig {
             filter: self.take("LOG_LEVEL", vars.log_level).0,
             json: self.take("LOG_JSON_ENABLED", vars.log_json_enabled).0,
@@ -396,6 +396,14 @@ impl Reader {
         }
     }
 
+    /// Whether a variable says something else than what holds without it: the template sets many
+    /// to their defaults.
+    fn differs(&self, name: &str) -> bool {
+        let known = variables::all().find(|variable| variable.name == name);
+        let text = self.set.get(name).map(String::as_str);
+        text.is_some() && text != known.map(|variable| variable.default)
+    }
+
     fn warn(&mut self, warning: &str) {
         self.warnings.push(warning.to_owned());
     }
@@ -427,14 +435,14 @@ fn misspelt(name: &str) -> Option<String> {
         "MOOG_",
         "BACKPRESSURE_",
         "NOTIFY_",
+        "OTEL_",
         "POISON_",
         "PROMETHEUS_",
     ];
     if !ours && !may_be.iter().any(|start| name.starts_with(start)) {
         return None;
     }
-    // Kubernetes sets such names for a service called "remediation" or "moog".
-    if name.contains("_SERVICE_") || name.ends_with("_PORT") || name.contains("_PORT_") {
+    if is_of_kubernetes(name) {
         return None;
     }
     let distance =
@@ -448,6 +456,11 @@ fn misspelt(name: &str) -> Option<String> {
             nearest.name
         )
     })
+}
+
+/// Kubernetes sets such names for a service called "remediation" or "moog".
+fn is_of_kubernetes(name: &str) -> bool {
+    name.contains("_SERVICE_") || name.ends_with("_PORT") || name.contains("_PORT_")
 }
 
 fn percent_decoded(text: &str) -> SecretString {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::addresses::Addresses;
-use super::reader::{Base, Events, HmacSecret, Receivers};
+use super::reader::{Attributes, Base, Events, Headers, HmacSecret, Receivers, Sampler};
 use super::value::{
     AccessKey, ArchivePlace, Bind, Field, Flag, HeaderSecret, Host, HttpUrl, LogFilter, Name,
     Names, PaceName, Port, Ratio, RedisUrl, Text, Whole,
@@ -146,8 +146,18 @@ pub(super) struct TelemetryVars {
     pub(super) log_json_enabled: Field<Flag>,
     pub(super) service_version: Option<Field<Text>>,
     pub(super) otel_service_name: Field<Text>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TraceVars {
     pub(super) otel_enabled: Field<Flag>,
-    pub(super) otel_exporter_otlp_endpoint: Option<Field<HttpUrl>>,
+    pub(super) otel_exporter_otlp_endpoint: Field<HttpUrl>,
+    pub(super) otel_exporter_otlp_traces_endpoint: Option<Field<HttpUrl>>,
+    pub(super) otel_exporter_otlp_headers: Option<Field<Headers>>,
+    pub(super) otel_exporter_otlp_timeout: Field<Whole<1, 300_000>>,
+    pub(super) otel_resource_attributes: Option<Field<Attributes>>,
+    pub(super) otel_traces_sampler: Field<Sampler>,
+    pub(super) otel_traces_sampler_arg: Option<Field<Ratio>>,
 }
 
 #[derive(Deserialize)]

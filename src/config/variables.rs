@@ -485,7 +485,7 @@ pub const GROUPS: &[Group] = &[
             var(
                 "POD_NAME",
                 "",
-                "name of this instance in logs and in CLIENT LIST; without it the host's name",
+                "name of this instance in logs, traces and in CLIENT LIST; without it the host's name",
             ),
             var(
                 "METRICS_PORT_REMEDIATION",
@@ -506,27 +506,57 @@ pub const GROUPS: &[Group] = &[
             var(
                 "SERVICE_VERSION",
                 "",
-                "version shown in JSON logs; without it the program's own",
+                "version shown in JSON logs and traces; without it the program's own",
             ),
             var(
                 "OTEL_SERVICE_NAME",
                 "remediation",
-                "service shown in JSON logs",
+                "service shown in JSON logs and traces",
             ),
         ],
     },
     Group {
-        title: "Accepted so that MUTT's settings can be kept, without effect in this version",
+        title: "Traces",
         variables: &[
             var(
                 "OTEL_ENABLED",
                 "false",
-                "traces are not exported yet; true is warned about",
+                "true: tell a collector of each pass, by OTLP over HTTP",
             ),
             var(
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://localhost:4318",
+                "http or https address that /v1/traces lies below",
+            ),
+            var(
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
                 "",
-                "traces are not exported yet",
+                "the whole address that traces are posted to; wins over the one above",
+            ),
+            var(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "",
+                "headers sent to the collector, as name=value separated by commas (secrets)",
+            ),
+            var(
+                "OTEL_EXPORTER_OTLP_TIMEOUT",
+                "10000",
+                "milliseconds to wait for the collector's answer; nothing else waits for it",
+            ),
+            var(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "",
+                "what else is said of this process, as name=value separated by commas",
+            ),
+            var(
+                "OTEL_TRACES_SAMPLER",
+                "parentbased_always_on",
+                "which traces are sent: always_on, always_off or traceidratio, each also with parentbased_ before it",
+            ),
+            var(
+                "OTEL_TRACES_SAMPLER_ARG",
+                "",
+                "share of traces that traceidratio sends, from 0 to 1; without it all",
             ),
         ],
     },

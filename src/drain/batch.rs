@@ -7,7 +7,7 @@ use super::gate::{Gate, Shut};
 use super::pace::View;
 use super::plan::{self, Plan, conserves};
 use super::report::{Ended, Report};
-use super::{Drain, Progress, done, now, waiting};
+use super::{Drain, Progress, done, now, spans, waiting};
 use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Disposition, Entry};
 use crate::metrics::CONFLICT;
@@ -162,8 +162,11 @@ impl Drain {
             debug_assert!(seen.is_none_or(|entries| conserves(&entries, &part)));
             plan.append(part);
         };
-        let depth = self.queue.peek(limits, planning).await?;
-        Ok((plan, depth))
+        let span = self.tracer.ask("peek");
+        let depth = span.around(self.queue.peek(limits, planning)).await;
+        spans::peeked(&span, &plan, &depth);
+        drop(span);
+        Ok((plan, depth?))
     }
 
     /// The place of the first message that may not be replayed again yet.
@@ -203,7 +206,12 @@ impl Drain {
 
     async fn commit(&mut self, plan: &Plan, ceiling: u64) -> Result<Committed, dlq::Error> {
         let began = Instant::now();
-        let committed = self.queue.commit_below(&plan.transfers, ceiling).await?;
+        let span = self.tracer.ask("commit");
+        let commit = self.queue.commit_below(&plan.transfers, ceiling);
+        let committed = span.around(commit).await;
+        spans::committed(&span, plan, &committed);
+        drop(span);
+        let committed = committed?;
         self.metrics.committed(began.elapsed());
         Ok(committed)
     }
@@ -230,6 +238,7 @@ impl Drain {
             stamp: self.config.stamp,
             required_fields: self.source.required_fields.clone(),
             fields: self.source.fields.clone(),
+            traced: self.tracer.is_on(),
         }
     }
 }

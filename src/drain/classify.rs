@@ -2,6 +2,7 @@
 
 use crate::dlq::envelope::{Envelope, Fields};
 use crate::dlq::{Disposition, Entry, Reason};
+use crate::trace::parent::TRACEPARENT;
 
 /// What decides between replay and parking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Rules {
     pub required_fields: Vec<String>,
     /// The counters of the source.
     pub fields: Fields,
+    /// Whether it matters which traces messages belong to.
+    pub traced: bool,
 }
 
 impl Rules {
@@ -25,6 +28,7 @@ impl Rules {
             stamp: true,
             required_fields: vec![],
             fields: Fields::alerter(),
+            traced: false,
         }
     }
 }
@@ -41,7 +45,8 @@ pub struct Classified<'a> {
 /// Decides what is to happen to an entry.
 #[must_use]
 pub fn classify<'a>(entry: &'a Entry, rules: &'a Rules) -> Classified<'a> {
-    let Ok(envelope) = Envelope::read(&entry.0, &rules.fields) else {
+    let also: &[&str] = if rules.traced { &[TRACEPARENT] } else { &[] };
+    let Ok(envelope) = Envelope::read_with(&entry.0, &rules.fields, also) else {
         return Classified {
             disposition: Disposition::Dead(Reason::Malformed),
             envelope: None,

@@ -2,6 +2,7 @@
 
 use super::classify::{Classified, Rules, classify};
 use crate::dlq::{Disposition, Entry, Reason, Transfer};
+use crate::trace::parent::{self, Parents, TRACEPARENT};
 
 /// What a batch is to become.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Plan {
     pub again: Vec<Again>,
     /// When those were replayed last that our own replays have used up, in Unix seconds.
     pub used_up: Vec<i64>,
+    /// The traces that they belong to, where that matters.
+    pub parents: Parents,
 }
 
 /// A message that is replayed again.
@@ -35,6 +38,7 @@ impl Plan {
         self.transfers.append(&mut next.transfers);
         self.again.append(&mut next.again);
         self.used_up.append(&mut next.used_up);
+        self.parents.append(next.parents);
     }
 
     /// Number of entries with this disposition.
@@ -56,6 +60,11 @@ pub fn plan(entries: Vec<Entry>, rules: &Rules, now: i64) -> Plan {
         } = classify(&entry, rules);
         let mut edits = vec![];
         if let Some(envelope) = &envelope {
+            if rules.traced
+                && let Some(parent) = envelope.raw(TRACEPARENT).and_then(parent::of_json)
+            {
+                plan.parents.add(parent);
+            }
             let ours = envelope.remediation_count();
             let replayed_at = envelope.replayed_at().filter(|_| ours > 0);
             match disposition {
@@ -193,6 +202,37 @@ mod tests {
         assert_eq!(again.count(Disposition::Replay), 3);
         assert_eq!(again.count(Disposition::Dead(Reason::RetriesExhausted)), 2);
         assert_eq!(again.count(Disposition::Dead(Reason::Malformed)), 1);
+    }
+
+    #[test]
+    fn traces_of_messages_are_noted_where_they_matter_and_change_nothing() {
+        let parent = |span: &str| format!(r#""00-0000000000000000000000000000000a-{span}-01""#);
+        let twice = format!(
+            r#"{{"traceparent":"x","traceparent":{}}}"#,
+            parent("000000000000000b")
+        );
+        let poison = format!(
+            r#"{{"_moog_retry_count":9,"traceparent":{}}}"#,
+            parent("000000000000000c")
+        );
+        let nested = format!(
+            r#"{{"a":{{"traceparent":{}}}}}"#,
+            parent("000000000000000d")
+        );
+        let entry = |text: &str| Entry(text.as_bytes().to_vec());
+        let entries = [&twice, &poison, &nested, r#"{"traceparent":17}"#].map(entry);
+        let planned = |traced| {
+            let rules = Rules {
+                traced,
+                ..rules(true)
+            };
+            plan(entries.to_vec(), &rules, NOW)
+        };
+        let (plain, traced) = (planned(false), planned(true));
+        assert_eq!(plain.parents, Parents::default());
+        let spans = traced.parents.known.iter().map(|parent| parent.span);
+        assert_eq!(spans.collect::<Vec<_>>(), [0xb, 0xc], "the last one counts");
+        assert_eq!(plain.transfers, traced.transfers);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::Unhealthy;
+use crate::trace::Span;
+use crate::trace::parent::TRACEPARENT;
 
 /// Where and how to probe.
 #[derive(Clone, Debug)]
@@ -55,11 +57,11 @@ impl Probe {
         Ok(Self { config, client })
     }
 
-    /// Sends one probe.
+    /// Sends one probe, within a span that it tells Moogsoft of.
     ///
     /// # Errors
     /// What makes Moogsoft count as unhealthy, within the timeout.
-    pub async fn ask(&self) -> Result<(), Unhealthy> {
+    pub async fn ask(&self, span: &Span) -> Result<(), Unhealthy> {
         let now = jiff::Timestamp::now();
         let event = Event {
             source: "MUTT_HEALTH_CHECK",
@@ -71,6 +73,9 @@ impl Probe {
         let mut request = self.client.post(self.config.url.clone()).json(&event);
         if let Some(key) = &self.config.api_key {
             request = request.header("X-API-Key", key.expose_secret());
+        }
+        if let Some(parent) = span.traceparent() {
+            request = request.header(TRACEPARENT, parent);
         }
         match request.send().await {
             Ok(answer) => match answer.status().as_u16() {

@@ -25,6 +25,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
 use mutt_remediation::demo::server::{RedisServer, free_port};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
@@ -60,7 +63,14 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         message(0).len()
     ));
 
-    let [mut python, mut one_by_one, mut lmove, mut daemon] = [0.0_f64; 4];
+    let collector = collector().await?;
+    let [
+        mut python,
+        mut one_by_one,
+        mut lmove,
+        mut daemon,
+        mut traced,
+    ] = [0.0_f64; 5];
     let mut memory = 0;
     let mut start = Duration::MAX;
     for _ in 0..rounds {
@@ -69,14 +79,18 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         }
         one_by_one = one_by_one.max(one_by_one_loop(&mut redis, messages / 10).await?);
         lmove = lmove.max(pipelined_lmove(&mut redis, messages).await?);
-        let run = drain(&server, &mut redis, messages, BATCH, dir.path()).await?;
+        // In turns, so that what slows the machine down for a while slows both down.
+        let told = Some(collector.as_str());
+        let run = drain(&server, &mut redis, messages, told, dir.path()).await?;
+        traced = traced.max(run.rate);
+        let run = drain(&server, &mut redis, messages, None, dir.path()).await?;
         daemon = daemon.max(run.rate);
         memory = memory.max(run.peak_memory_kib);
         start = start.min(run.start_to_first);
     }
     let idle = pings(server.port(), Duration::from_secs(2)).await?;
     fill(&mut redis, messages).await?;
-    let running = Daemon::start(&server, 10, dir.path())?;
+    let running = Daemon::start(&server, 10, None, dir.path())?;
     wait_for_first(&mut redis, messages).await?;
     let busy = pings(server.port(), Duration::from_secs(3)).await?;
     let left: usize = redis::cmd("LLEN")
@@ -109,6 +123,8 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         "  against pipelined LMOVE",
         &format!("{:.2} x", daemon / lmove),
     );
+    let on = format!("{}, {:.2} x", rate(traced), traced / daemon);
+    row("the same with tracing on", &on);
     row(
         "peak resident memory",
         &format!("{:.1} MiB", memory as f64 / 1024.0),
@@ -274,12 +290,12 @@ async fn drain(
     server: &RedisServer,
     redis: &mut MultiplexedConnection,
     messages: usize,
-    batch: usize,
+    collector: Option<&str>,
     dir: &Path,
 ) -> anyhow::Result<Run> {
     fill(redis, messages).await?;
     let began = Instant::now();
-    let daemon = Daemon::start(server, batch, dir)?;
+    let daemon = Daemon::start(server, BATCH, collector, dir)?;
     wait_for_first(redis, messages).await?;
     let first = Instant::now();
     let at_first: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
@@ -313,13 +329,33 @@ async fn wait_for_first(redis: &mut MultiplexedConnection, messages: usize) -> a
     }
 }
 
+/// A collector of traces that takes everything and keeps nothing; its address.
+async fn collector() -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let routes = Router::new().route("/v1/traces", post(|_: Bytes| async {}));
+    tokio::spawn(async { axum::serve(listener, routes).await });
+    Ok(format!("http://{address}"))
+}
+
 struct Daemon(Child);
 
 impl Daemon {
-    fn start(server: &RedisServer, batch: usize, dir: &Path) -> anyhow::Result<Self> {
+    fn start(
+        server: &RedisServer,
+        batch: usize,
+        collector: Option<&str>,
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(dir.join("daemon.log"))?;
-        let child = Command::new(BINARY)
-            .env_clear()
+        let mut command = Command::new(BINARY);
+        command.env_clear();
+        if let Some(collector) = collector {
+            command
+                .env("OTEL_ENABLED", "true")
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        }
+        let child = command
             .env("REDIS_HOST", "127.0.0.1")
             .env("REDIS_PORT", server.port().to_string())
             .env("REMEDIATION_BATCH_SIZE", batch.to_string())

@@ -83,7 +83,7 @@ fn the_settings_of_the_manifests_are_understood_to_the_last_name() {
 /// Each outside world is touched in the few files named for it.
 #[test]
 fn imports_stay_in_their_files() {
-    let rules: [(&str, &[&str]); 11] = [
+    let rules: [(&str, &[&str]); 15] = [
         (
             "redis::",
             &[
@@ -117,8 +117,17 @@ fn imports_stay_in_their_files() {
                 "notify/http.rs",
                 "notify/send.rs",
                 "slo/ask.rs",
+                "trace.rs",
+                "trace/",
             ],
         ),
+        ("opentelemetry::", &["trace.rs", "trace/export.rs"]),
+        ("opentelemetry_sdk::", &["trace.rs", "trace/"]),
+        (
+            "opentelemetry_proto::",
+            &["trace/export.rs", "trace/wire.rs"],
+        ),
+        ("prost::", &["trace/wire.rs"]),
         ("lettre::", &["notify/mail.rs"]),
         ("granit_parser::", &["slo/openslo/yaml.rs"]),
         ("axum::", &["http.rs", "http/", "demo/moogsoft.rs"]),
@@ -187,6 +196,7 @@ fn the_pure_parts_know_no_clock_no_network_and_no_log() {
         "drain/systemic.rs",
         "drain/estimate.rs",
         "dlq/envelope.rs",
+        "trace/parent.rs",
         "settings.rs",
         "slo/rules.rs",
         "slo/rules/burn.rs",

@@ -34,3 +34,4 @@ mod shutdown;
 mod slo;
 mod sources;
 mod support;
+mod traces;

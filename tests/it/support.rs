@@ -1,4 +1,4 @@
-//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves, a browser, a Prometheus.
+//! Real parts for the tests: a redis-server, the daemon, a webhook, a proxy that misbehaves, a browser, a Prometheus, a collector.
 
 pub(crate) mod alerter;
 pub(crate) mod alertmanager;
@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod driver;
 pub(crate) mod exporter;
+pub(crate) mod otlp;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod redis;
@@ -22,6 +23,7 @@ pub(crate) use alertmanager::Alertmanager;
 pub(crate) use browser::Browser;
 pub(crate) use cluster::{Cluster, First};
 pub(crate) use daemon::Daemon;
+pub(crate) use otlp::Collector;
 pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::{DEAD, Redis, SOURCE, TARGET};

@@ -10,6 +10,7 @@ mod api;
 mod company;
 mod notify;
 mod sources;
+mod trace;
 mod values;
 
 /// Of a variable that is there twice the last one counts.

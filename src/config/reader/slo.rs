@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Reader;
 use crate::config::sections::{PrometheusVars, SloVars};
 use crate::config::value::{Flag, redacted};
-use crate::config::variables::{self, Variable};
 use crate::slo::SloConfig;
 use crate::slo::ask::{Access, PrometheusConfig};
 use crate::slo::built_in::built_in;
@@ -45,12 +44,7 @@ impl Reader {
         if url.is_none() && !self.set.contains_key(URL) {
             let of_it = [TOKEN, USERNAME, PASSWORD, CA, "PROMETHEUS_TIMEOUT"];
             let of_objectives = [FILE, GATE, "SLO_INTERVAL", "SLO_STALE_SECONDS"];
-            let set = |name: &&str| {
-                let default = |known: &&Variable| known.name == *name;
-                let default = variables::all().find(default);
-                let text = self.set.get(*name);
-                text.is_some_and(|text| Some(text.as_str()) != default.map(|one| one.default))
-            };
+            let set = |name: &&str| self.differs(name);
             let idle: Vec<_> = of_it.into_iter().chain(of_objectives).filter(set).collect();
             for name in idle {
                 self.warn(&format!("{name} has no effect without {URL}"));

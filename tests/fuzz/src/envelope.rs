@@ -22,6 +22,7 @@ pub fn check(data: &[u8]) {
             _ => vec!["hostname".to_owned(), "é\"".to_owned()],
         },
         fields: Fields::alerter(),
+        traced: choice & 64 > 0,
     };
     let now = NOWS[usize::from(choice >> 4 & 3)];
 

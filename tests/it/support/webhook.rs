@@ -55,6 +55,11 @@ impl Webhook {
         format!("http://127.0.0.1:{}/events?token=hush", self.port)
     }
 
+    /// The same without a path.
+    pub fn root(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     pub fn behave(&self, manner: Manner) {
         *self.manner.lock().expect("not poisoned") = manner;
     }
