@@ -21,9 +21,10 @@ demo: ## thousands of dead letters, an outage and a recovery; KEEP=1 goes on and
 	cargo build --release --locked
 	@cargo run --release --locked --quiet -- demo $(if $(KEEP),--keep)
 
+# Most tests wait for servers, so that twice as many as there are cores run side by side.
 test: ## all tests, on real Redis servers that they start themselves
 	@.ci/setup test
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(nproc) * 2 ))} cargo test --locked
 
 screenshots: ## docs/console/*.png, each page of the console as Chromium shows it
 	@.ci/setup test screenshots
