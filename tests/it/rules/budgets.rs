@@ -157,7 +157,7 @@ const STORIES: [Story; 13] = [
 const RARE_OUTAGE: Story = Story {
     name: "three in vain in a quiet night",
     end: &[(MINUTES - 3, Silence), (3, Rare)],
-    fires: [&[CRITICAL, WARNING, SLOW], &[CRITICAL, WARNING, SLOW]],
+    fires: [&[CRITICAL, WARNING, SLOW], &[CRITICAL, WARNING]],
     of_moments: None,
     ..STEADY
 };
@@ -249,8 +249,6 @@ fn expected(
 ) -> Option<&'static [&'static str]> {
     let usual = match objective.lull {
         Lull::Minutes => &[][..],
-        // Three days of a month.
-        Lull::Hours if period == 1 => &["no traffic", "no traffic for hours"],
         Lull::Hours => &["no traffic"],
         Lull::Any => &["no traffic", "no traffic for hours"],
     };
