@@ -1,6 +1,15 @@
 //! Text that others wrote, made safe to show: no escape sequence, no change of direction, nothing
 //! that cannot be seen. Pure.
 
+/// The innermost cause of an error, which names what went wrong.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// For one line of a terminal: what would steer it is shown as a sign instead.
 #[must_use]
 pub(crate) fn line(text: &str) -> String {

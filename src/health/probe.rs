@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::Unhealthy;
+use crate::clean;
 use crate::trace::Span;
 use crate::trace::parent::TRACEPARENT;
 
@@ -90,10 +91,5 @@ impl Probe {
 
 /// The innermost cause, which names what went wrong; without the address, which may hold secrets.
 fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+    clean::innermost(&error.without_url())
 }

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::send::{Failure, TIMEOUT};
 use super::text::plain;
+use crate::clean;
 
 /// Longest time until there is a connection: less than [`TIMEOUT`], so that it is known whether a
 /// message can have come through.
@@ -91,12 +92,7 @@ fn retry_after(text: &str, now: i64) -> Option<Duration> {
 
 /// The innermost cause, which names what went wrong; without the address, which may hold secrets.
 fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    plain(&innermost.to_string())
+    plain(&clean::innermost(&error.without_url()))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use super::receiver::{Smtp, Tls};
 use super::send::{Failure, MAIL_TIMEOUT, TIMEOUT};
 use super::text::{plain, remark, said, when};
 use super::wire::{Teller, mark};
+use crate::clean;
 
 /// Bytes that are read of all answers to one mail, those of TLS included.
 const ANSWERS: usize = 256 * 1024;
@@ -232,11 +233,7 @@ fn failure(error: &Error) -> Failure {
 
 /// The innermost cause, which names what went wrong.
 fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    plain(&innermost.to_string())
+    plain(&clean::innermost(error))
 }
 
 /// What TLS begins with; no command of SMTP does.

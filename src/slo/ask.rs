@@ -214,10 +214,5 @@ fn client(config: &PrometheusConfig) -> Result<Client, Failure> {
 
 /// The innermost cause, which names what went wrong; without the address, which may hold secrets.
 fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    clean::line(&innermost.to_string())
+    clean::line(&clean::innermost(&error.without_url()))
 }
