@@ -429,6 +429,15 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// Every state, for those who describe them.
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Done,
+        Self::Cancelled,
+        Self::TimedOut,
+        Self::Failed,
+    ];
+
     /// The name used on the wire and in the audit.
     #[must_use]
     pub fn as_str(self) -> &'static str {

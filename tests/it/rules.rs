@@ -64,7 +64,7 @@ fn every_alert_leads_to_a_part_of_the_runbook_that_exists() {
             alerts += 1;
         }
         let moved = file.text(&built_in(), "https://wiki.example.org/");
-        let moved = moved.matches("runbook_url: 'https://wiki.example.org/REMEDIATION.md#");
+        let moved = moved.matches("runbook_url: 'https://wiki.example.org/troubleshooting.md#");
         assert_eq!(moved.count(), text.matches("- alert: ").count());
     }
     assert_eq!(alerts, 19 + 5 * built_in().len());

@@ -7,8 +7,8 @@ use super::yaml::plain;
 use super::{Alert, Group, Keyed, Rule, Window, percent};
 
 /// Where the runbook has them.
-const BURNS: &str = "REMEDIATION.md#an-error-budget-burns";
-const UNKNOWN: &str = "REMEDIATION.md#an-objective-cannot-be-told";
+const BURNS: &str = "troubleshooting.md#an-error-budget-burns";
+const UNKNOWN: &str = "troubleshooting.md#an-objective-cannot-be-told";
 /// A restart of MUTT is no silence.
 const QUIET: Window = Window::minutes(5);
 

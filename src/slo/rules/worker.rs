@@ -49,7 +49,7 @@ const ALERTS: [Worker; 19] = [
         severity: "critical",
         summary: "Prometheus does not see the remediation worker",
         description: "It is not running, or is not scraped; dead letters stay where they are, and no other alert of it can fire.",
-        runbook: "REMEDIATION.md#the-worker-is-not-seen",
+        runbook: "troubleshooting.md#the-worker-is-not-seen",
     },
     Worker {
         name: "RemediationStuck",
@@ -61,7 +61,7 @@ const ALERTS: [Worker; 19] = [
         severity: "critical",
         summary: "The remediation worker makes no passes",
         description: "{{ $labels.instance }} has begun no pass for 15 minutes.",
-        runbook: "REMEDIATION.md#health-answers-503",
+        runbook: "troubleshooting.md#health-answers-503",
     },
     Worker {
         name: "RemediationRedisUnreachable",
@@ -73,7 +73,7 @@ const ALERTS: [Worker; 19] = [
         severity: "critical",
         summary: "The remediation worker cannot reach Redis",
         description: "{{ $labels.instance }} moves nothing until Redis answers it again.",
-        runbook: "REMEDIATION.md#ready-answers-503",
+        runbook: "troubleshooting.md#ready-answers-503",
     },
     Worker {
         name: "RemediationPrometheusAway",
@@ -87,7 +87,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "The remediation worker gets no answer from Prometheus",
         description: "{{ $labels.instance }} does not know how the objectives stand.",
-        runbook: "REMEDIATION.md#prometheus-is-away",
+        runbook: "troubleshooting.md#prometheus-is-away",
     },
     Worker {
         name: "RemediationFailing",
@@ -100,7 +100,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Redis refuses the remediation worker's work: {{ $labels.reason }}",
         description: "{{ $value | humanize }} steps failed within 15 minutes, for this reason.",
-        runbook: "REMEDIATION.md#redis_error-by-reason",
+        runbook: "troubleshooting.md#redis_error-by-reason",
     },
     Worker {
         name: "RemediationMoogsoftUnhealthy",
@@ -110,7 +110,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Moogsoft takes no events",
         description: "{{ $labels.instance }} leaves the dead letters alone until its probe of Moogsoft succeeds.",
-        runbook: "REMEDIATION.md#the-queue-does-not-drain",
+        runbook: "troubleshooting.md#the-queue-does-not-drain",
     },
     Worker {
         name: "RemediationSystemic",
@@ -122,7 +122,7 @@ const ALERTS: [Worker; 19] = [
         severity: "critical",
         summary: "Dead letters of {{ $labels.source }} wait for a decision",
         description: "Most of the oldest have used up their retries, so that none is parked and none replayed until somebody decides.",
-        runbook: "REMEDIATION.md#the-gate-is-shut-systemic",
+        runbook: "troubleshooting.md#the-gate-is-shut-systemic",
     },
     Worker {
         name: "RemediationGateShut",
@@ -135,7 +135,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "The gate of {{ $labels.source }} is shut",
         description: "It was so for {{ $value | humanizePercentage }} of the last 30 minutes.",
-        runbook: "REMEDIATION.md#the-gate-is-shut",
+        runbook: "troubleshooting.md#the-gate-is-shut",
     },
     Worker {
         name: "RemediationNotDraining",
@@ -148,7 +148,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "The dead letters of {{ $labels.source }} do not drain",
         description: "There have been some for an hour, and not one was moved.",
-        runbook: "REMEDIATION.md#the-queue-does-not-drain",
+        runbook: "troubleshooting.md#the-queue-does-not-drain",
     },
     Worker {
         name: "RemediationBounceRatio",
@@ -160,7 +160,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Replays of {{ $labels.source }} come back",
         description: "{{ $value | humanize }} came back within 15 minutes, more than a tenth of those that were sent.",
-        runbook: "REMEDIATION.md#messages-bounce",
+        runbook: "troubleshooting.md#messages-bounce",
     },
     Worker {
         name: "RemediationBouncing",
@@ -172,7 +172,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Dead letters are replayed, and do not get fewer",
         description: "{{ $value | humanize }} were replayed within an hour, and mutt:dlq:alerter is no shorter.",
-        runbook: "REMEDIATION.md#messages-bounce",
+        runbook: "troubleshooting.md#messages-bounce",
     },
     Worker {
         name: "RemediationPoisonRate",
@@ -185,7 +185,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Much of {{ $labels.source }} is poison",
         description: "{{ $value | humanize }} messages were parked within an hour, more than a fifth of what was moved.",
-        runbook: "REMEDIATION.md#the-dead-list-grows",
+        runbook: "troubleshooting.md#the-dead-list-grows",
     },
     Worker {
         name: "RemediationDeadLetters",
@@ -197,7 +197,7 @@ const ALERTS: [Worker; 19] = [
         severity: "info",
         summary: "Messages were parked: {{ $labels.reason }}",
         description: "{{ $value | humanize }} within an hour; each waits in the dead list for a person.",
-        runbook: "REMEDIATION.md#the-dead-list-grows",
+        runbook: "troubleshooting.md#the-dead-list-grows",
     },
     Worker {
         name: "RemediationSlow",
@@ -207,7 +207,7 @@ const ALERTS: [Worker; 19] = [
         severity: "info",
         summary: "{{ $labels.source }} drains too slowly",
         description: "At the present settings it takes {{ $value | humanizeDuration }}.",
-        runbook: "REMEDIATION.md#the-queue-drains-too-slowly",
+        runbook: "troubleshooting.md#the-queue-drains-too-slowly",
     },
     Worker {
         name: "AlerterShedding",
@@ -219,7 +219,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "The alert queue is full, and load is shed",
         description: "{{ $labels.instance }} sees it above its shed threshold.",
-        runbook: "REMEDIATION.md#the-alert-queue-is-full",
+        runbook: "troubleshooting.md#the-alert-queue-is-full",
     },
     Worker {
         name: "RemediationGuardFailing",
@@ -229,7 +229,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "The backpressure guard cannot work: {{ $labels.reason }}",
         description: "{{ $value | humanize }} looks or moves failed within 15 minutes; nothing is shed meanwhile.",
-        runbook: "REMEDIATION.md#the-guard-cannot-do-its-work",
+        runbook: "troubleshooting.md#the-guard-cannot-do-its-work",
     },
     Worker {
         name: "RemediationNotificationsFailing",
@@ -239,7 +239,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "Notifications by {{ $labels.receiver }} fail",
         description: "{{ $value | humanize }} events were not told within an hour.",
-        runbook: "REMEDIATION.md#a-receiver-was-not-told",
+        runbook: "troubleshooting.md#a-receiver-was-not-told",
     },
     Worker {
         name: "AlerterOrphans",
@@ -251,7 +251,7 @@ const ALERTS: [Worker; 19] = [
         severity: "warning",
         summary: "An alerter has left messages behind",
         description: "{{ $value }} messages lie in processing lists of alerters without a heartbeat.",
-        runbook: "REMEDIATION.md#alerters-have-left-messages-behind",
+        runbook: "troubleshooting.md#alerters-have-left-messages-behind",
     },
     Worker {
         name: "RemediationPaused",
@@ -261,6 +261,6 @@ const ALERTS: [Worker; 19] = [
         severity: "info",
         summary: "Remediation has been switched off for 12 hours",
         description: "{{ $labels.instance }} drains nothing until it is switched on.",
-        runbook: "REMEDIATION.md#pausing-and-resuming",
+        runbook: "troubleshooting.md#pausing-and-resuming",
     },
 ];

@@ -202,12 +202,12 @@ fn an_alert_says_what_is_wrong_and_where_to_read_on() {
             exp_annotations:
               summary: forwarder_availability burns its error budget at more than 14.4x the rate that lasts
               description: 'Requests of the forwarder that Moogsoft takes: in the last 15m 100% were not so; no more than 0.5 % may be.'
-              runbook_url: docs/REMEDIATION.md#an-error-budget-burns
+              runbook_url: docs/troubleshooting.md#an-error-budget-burns
           - exp_labels: {severity: critical, component: forwarder, slo: forwarder_latency_p99}
             exp_annotations:
               summary: forwarder_latency_p99 burns its error budget at more than 14.4x the rate that lasts
               description: 'Requests of the forwarder that Moogsoft answers within two seconds: in the last 15m the slowest 14.4 % took longer than 9.28s; no more than 1 % may take longer than 2 s.'
-              runbook_url: docs/REMEDIATION.md#an-error-budget-burns
+              runbook_url: docs/troubleshooting.md#an-error-budget-burns
 ";
     test_rules(written(&objectives).path(), &cases);
 }
