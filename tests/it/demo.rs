@@ -43,6 +43,34 @@ fn the_demo_settles_every_letter() {
         text.contains("/health\n") && text.contains("/metrics\n"),
         "{text}"
     );
+    let page = std::fs::read_to_string("README.md").expect("it exists");
+    let shown = page
+        .split("```text\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    for line in shown
+        .expect("a block")
+        .lines()
+        .filter(|line| !line.is_empty())
+    {
+        let alike = |found: &str| without_numbers(found) == without_numbers(line);
+        assert!(text.lines().any(alike), "the README shows {line:?}; {text}");
+    }
+}
+
+/// What a line says, whatever its numbers are.
+fn without_numbers(line: &str) -> String {
+    let words = line.split_whitespace();
+    let words: Vec<&str> = words
+        .map(|word| {
+            if word.parse::<f64>().is_ok() {
+                "N"
+            } else {
+                word
+            }
+        })
+        .collect();
+    words.join(" ")
 }
 
 #[tokio::test]
