@@ -229,7 +229,8 @@ fn the_pure_parts_know_no_clock_no_network_and_no_log() {
     }
 }
 
-fn sources(dir: &Path) -> Vec<PathBuf> {
+/// Every file of code below a folder.
+pub(crate) fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).expect("it can be read") {
         let path = entry.expect("it can be read").path();

@@ -19,6 +19,7 @@ mod console;
 mod dashboards;
 mod demo;
 mod docs;
+mod documents;
 mod drain;
 mod faults;
 mod gates;

@@ -19,9 +19,14 @@ pub struct Alertmanager {
 
 impl Alertmanager {
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// One whose configuration has this too.
+    pub async fn start_with(more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let config = dir.path().join("alertmanager.yml");
-        std::fs::write(&config, CONFIG).expect("written");
+        std::fs::write(&config, format!("{CONFIG}{more}")).expect("written");
         let port = free_port().expect("a port");
         let child = Command::new("prometheus-alertmanager")
             .arg(format!("--config.file={}", config.display()))
@@ -51,9 +56,14 @@ impl Alertmanager {
         format!("alertmanager+http://127.0.0.1:{}/", self.port)
     }
 
+    /// The address of a page.
+    pub fn page(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// The alerts that fire now.
     pub async fn alerts(&self) -> Vec<Value> {
-        let url = format!("http://127.0.0.1:{}/api/v2/alerts", self.port);
+        let url = self.page("/api/v2/alerts");
         let answer = client().get(url).send().await.expect("it answers");
         let text = answer.text().await.expect("a body");
         serde_json::from_str(&text).expect("JSON")

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,18 @@ impl Redis {
         redis
     }
 
+    /// A server that was started from a file, so that it can write down what was changed since.
+    pub fn with_a_file(arguments: &[&str]) -> Self {
+        let mut redis = Self::stopped(arguments);
+        std::fs::write(redis.file(), "").expect("written");
+        redis.up();
+        redis
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("redis.conf")
+    }
+
     /// A server that is not running yet.
     pub fn stopped(arguments: &[&str]) -> Self {
         Self {
@@ -54,6 +67,7 @@ impl Redis {
         let port = self.port.to_string();
         let ports: &[&str] = if plain { &["--port", &port] } else { &[] };
         let child = Command::new("redis-server")
+            .args(Some(self.file()).filter(|file| file.exists()))
             .args(ports)
             .args([
                 "--bind",
