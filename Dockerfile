@@ -5,6 +5,7 @@ WORKDIR /build
 
 # The dependencies are compiled against an empty crate first.
 # That layer is reused for as long as the manifest and the lock file stay the same.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
