@@ -32,9 +32,6 @@ LABEL org.opencontainers.image.title="mutt-remediation" \
 
 COPY --from=builder /build/target/release/mutt-remediation /usr/local/bin/mutt-remediation
 
-# By default glibc may open eight heaps a core, and what one thread frees there another cannot use.
-ENV MALLOC_ARENA_MAX=2
-
 # Numeric, because Kubernetes cannot check runAsNonRoot against a name.
 USER 65532:65532
 
