@@ -19,6 +19,18 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bin mutt-remediation
 
 
+# What the binary is made of, beside it and for the tools that look for such a file (docs/image.md).
+FROM rust:1.95-bookworm AS sbom
+RUN cargo install --locked --debug cargo-cyclonedx@0.5.9
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+# The time that it is said to be made at; `make image` gives that of the commit.
+ARG SOURCE_DATE_EPOCH=1767225600
+RUN cargo cyclonedx --format json --spec-version 1.5 --no-build-deps \
+        --override-filename mutt-remediation.cdx
+
+
 # glibc, libgcc and the CA certificates; no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 
@@ -28,8 +40,10 @@ LABEL org.opencontainers.image.title="mutt-remediation" \
       org.opencontainers.image.description="Drains MUTT's dead-letter queue: replays what can be replayed, sets the rest aside, loses nothing" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 
+COPY --from=sbom /build/mutt-remediation.cdx.json /usr/share/doc/mutt-remediation/
 COPY --from=builder /build/target/release/mutt-remediation /usr/local/bin/mutt-remediation
 
 # Numeric, because Kubernetes cannot check runAsNonRoot against a name.

@@ -1,14 +1,16 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image deb clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image sbom deb clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+REVISION := $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown)
+# When that commit was made, which its bill of materials names as its own time.
+COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null || echo 1767225600)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the other targets need (Debian and its kin)
 	.ci/setup
@@ -91,7 +93,11 @@ plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 	PLOTS=write cargo test --locked --test pure plots_and_their_figures
 
 image: ## the container image, mutt-remediation:VERSION
-	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag mutt-remediation:$(VERSION) .
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		--build-arg SOURCE_DATE_EPOCH=$(COMMITTED) --tag mutt-remediation:$(VERSION) .
+
+sbom: ## what the binary is made of, as CycloneDX, target/sbom/mutt-remediation.cdx.json
+	.ci/sbom
 
 deb: ## a Debian package of the release binary and its unit, below target/debian
 	@.ci/setup deb
