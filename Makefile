@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image sbom deb clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image test-image sbom deb clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -95,6 +95,10 @@ plots: ## docs/pace/*.svg and the tables of docs/pace.md, from the simulator
 image: ## the container image, mutt-remediation:VERSION
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		--build-arg SOURCE_DATE_EPOCH=$(COMMITTED) --tag mutt-remediation:$(VERSION) .
+
+test-image: ## builds the image, runs docker-compose.yml and tries both; KEEP=1, REPRODUCE=1
+	@.ci/setup image
+	python3 .ci/image
 
 sbom: ## what the binary is made of, as CycloneDX, target/sbom/mutt-remediation.cdx.json
 	.ci/sbom
