@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::tell::{Journal, Scribe, journal};
 use crate::audit::{self, Trail};
-use crate::background::{Died, Loops, Pulse, Thread};
+use crate::background::{self, Died, Loops, Pulse, Thread};
 use crate::config::Config;
 use crate::config::sources::SourceConfig;
 use crate::dlq::ahead::{Ahead, AheadConfig, Hold};
@@ -29,7 +29,7 @@ use crate::history::{History, Watched};
 use crate::http::api::{self, Access, ApiConfig, ApiState};
 use crate::http::console::{self, Beside, ConsoleState};
 use crate::http::{self, BindError, HealthState, Limits};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, tasks};
 use crate::notify::{self, Notifier, Sight};
 use crate::open_files;
 use crate::operate::Operator;
@@ -272,12 +272,25 @@ impl App {
         self.api.as_ref().map(|((_, address), _)| *address)
     }
 
+    fn count_tasks(&self) {
+        let counted = &self.metrics.tasks;
+        counted.count(tasks::LOOPS, background::figures_here());
+        counted.count(tasks::HTTP, self.front.figures());
+        if let Some(told) = &self.notify {
+            counted.count(tasks::NOTIFY, told.thread.figures());
+        }
+        if let Some((thread, _)) = &self.export {
+            counted.count(tasks::TRACES, thread.figures());
+        }
+    }
+
     /// Runs until `shutdown` is cancelled; then ends the loops, and the listeners last, so that
     /// probes are answered until the end.
     ///
     /// # Errors
     /// When a loop dies.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        self.count_tasks();
         let (reach, seen) = watch::channel(Reach::Unknown);
         let closing = CancellationToken::new();
         let health = http::health_routes(HealthState {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{self, Handle};
+use tokio::runtime::{self, Handle, RuntimeMetrics};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -107,11 +107,23 @@ impl Thread {
         })
     }
 
+    /// Tells how many tasks it has.
+    #[must_use]
+    pub fn figures(&self) -> RuntimeMetrics {
+        self.runtime.metrics()
+    }
+
     /// Makes something that belongs to its runtime, such as a socket.
     pub fn within<T>(&self, make: impl FnOnce() -> T) -> T {
         let _entered = self.runtime.enter();
         make()
     }
+}
+
+/// Tells how many tasks the runtime has that this is called on.
+#[must_use]
+pub fn figures_here() -> RuntimeMetrics {
+    Handle::current().metrics()
 }
 
 /// A dead man's switch: the loop says when it will be back, and anyone can see that it is late.

@@ -9,6 +9,7 @@ mod notify;
 mod rate;
 mod retain;
 mod slo;
+pub mod tasks;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use notify::{NoteResult, NotifyMetrics};
 use rate::ReplayRate;
 pub use retain::RetainMetrics;
 pub use slo::SloMetrics;
+pub use tasks::TaskMetrics;
 pub use trace::{SpanMetrics, SpanResult};
 
 /// The label of a commit that found another tail than was peeked.
@@ -65,6 +67,8 @@ pub struct Metrics {
     pub slo: SloMetrics,
     /// The traces.
     pub spans: SpanMetrics,
+    /// The program's own tasks.
+    pub tasks: TaskMetrics,
     /// When they were asked for last, in Unix seconds; 0 = never.
     scraped: Arc<AtomicI64>,
 }
@@ -153,6 +157,7 @@ impl Metrics {
             notify: NotifyMetrics::new(&new)?,
             slo: SloMetrics::new(&new)?,
             spans: SpanMetrics::new(&new)?,
+            tasks: TaskMetrics::new(&new)?,
             scraped: Arc::default(),
             registry: registry.clone(),
         };
