@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload plots rules image test-image sbom deb clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload soak plots rules image test-image sbom deb clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -82,6 +82,10 @@ operate: ## what the operator's side costs, over a queue of a million (needs 5 G
 overload: ## what a crowd, a mountain of letters and bounces cost the drain (needs 3 GB)
 	@.ci/setup test
 	cargo bench --locked --bench overload
+
+soak: ## a week of passes in SOAK_SECONDS (600), with all that may happen; PLOTS=write draws docs/soak/week.svg
+	@.ci/setup test
+	cargo bench --locked --bench soak
 
 rules: ## docs/prometheus/*.yml and the PrometheusRules in k8s, from the objectives and the alerts of the worker
 	for file in slo-recording slo-alerts worker-alerts; do \

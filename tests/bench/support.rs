@@ -3,12 +3,16 @@
 
 #[path = "../it/support/daemon.rs"]
 pub mod daemon;
+#[path = "../it/support/prometheus.rs"]
+pub mod prometheus;
 #[path = "../it/support/redis.rs"]
 pub mod redis;
 #[path = "../it/support/sentinel.rs"]
 pub mod sentinel;
 #[path = "../it/support/wait.rs"]
 pub mod wait;
+#[path = "../it/support/webhook.rs"]
+pub mod webhook;
 
 use std::fmt;
 use std::time::Duration;

@@ -33,6 +33,7 @@ mod sentinel;
 mod settings;
 mod shutdown;
 mod slo;
+mod soak;
 mod sources;
 mod support;
 mod traces;
