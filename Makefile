@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload soak plots rules image test-image sbom deb clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload soak plots rules image test-image sbom deb licences release clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -110,6 +110,12 @@ sbom: ## what the binary is made of, as CycloneDX, target/sbom/mutt-remediation.
 deb: ## a Debian package of the release binary and its unit, below target/debian
 	@.ci/setup deb
 	PATH="$$PWD/target/ci/tools/bin:$$PATH" cargo deb --locked --output target/debian/
+
+licences: ## what the binary is made of and under which licences, target/licences/THIRD-PARTY.txt
+	python3 .ci/licences.py
+
+release: ## builds, tests, packs into target/dist and writes the checksums; signs and sends nothing
+	.ci/release
 
 clean: ## remove everything that was built
 	cargo clean

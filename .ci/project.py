@@ -1,7 +1,8 @@
 """Checks of the project as a whole, with nothing but the standard library (python 3.11).
 
-    python .ci/project.py links    relative links and #anchors in the documents
-    python .ci/project.py unused   dependencies that no source file names
+    python .ci/project.py links       relative links and #anchors in the documents
+    python .ci/project.py unused      dependencies that no source file names
+    python .ci/project.py toolchain   the compiler, where it is named, and the oldest that dependencies ask for
 """
 
 import functools
@@ -107,8 +108,39 @@ def unused():
     return report("unused", problems, f"none of {len(names)} dependencies")
 
 
+# The compiler
+
+def release(text):
+    """1.95 and 1.95.0 are the same."""
+    return tuple(int(part) for part in (text + ".0.0").split(".")[:3])
+
+
+def toolchain():
+    """
+    Releases are built with what the Dockerfile names. What Cargo.toml states as the oldest compiler is what the README
+    says, is no newer than that, and is enough for every dependency.
+    """
+    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
+    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+    stated = next(package["rust_version"] for package in packages if package["name"] == "mutt-remediation")
+    problems = []
+    images = set(re.findall(r"^FROM rust:(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    pinned = [image.partition("-")[0] for image in images]
+    if len(images) != 1 or not re.fullmatch(r"\d+\.\d+(\.\d+)?", pinned[0]):
+        problems.append(f"the Dockerfile builds with {', '.join(sorted(images)) or 'no Rust'}, not with one release")
+    elif release(stated) > release(pinned[0]):
+        problems.append(f"Cargo.toml asks for Rust {stated}, the Dockerfile builds with {pinned[0]}")
+    if f"Rust {stated} or later" not in (ROOT / "README.md").read_text(encoding="utf-8"):
+        problems.append(f"README.md does not say 'Rust {stated} or later'")
+    for package in packages:
+        needed = package["rust_version"]
+        if needed and release(needed) > release(stated):
+            problems.append(f"{package['name']} {package['version']} needs Rust {needed}, Cargo.toml states {stated}")
+    return report("toolchain", problems, f"Rust {stated} or later, releases with {', '.join(pinned)}, {len(packages)} packages agree")
+
+
 if __name__ == "__main__":
-    checks = {"links": links, "unused": unused}
+    checks = {"links": links, "unused": unused, "toolchain": toolchain}
     if len(sys.argv) != 2 or sys.argv[1] not in checks:
         sys.exit(__doc__)
     sys.exit(checks[sys.argv[1]]())

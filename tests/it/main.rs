@@ -28,6 +28,7 @@ mod http;
 mod moogsoft;
 mod notify;
 mod operate;
+mod release;
 mod rules;
 mod sentinel;
 mod settings;
