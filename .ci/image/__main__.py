@@ -2,9 +2,9 @@
 
     .ci/setup image && python3 .ci/image
 
-KEEP=1        the engine and what was built stay for the next run, which then takes seconds; a run without it ends them
+KEEP=1        the engine that it starts, and what was built in it, stay for the next run, which then takes seconds; a run without it ends them
 REPRODUCE=1   builds a second time, from nothing, and compares the two programs
-Needs root, or an engine that answers. docs/image.md says what is checked and what is imitated.
+As root; an engine that answers is used, else one is started. docs/image.md says what is checked and what is imitated.
 """
 
 import os
@@ -20,20 +20,21 @@ import built
 import engine
 import measure
 import running
-from tools import HOME, ROOT, Failed, Tally, docker, environment, manifest, run, say, works
+from tools import HOME, ROOT, Failed, Tally, all_of, docker, environment, manifest, run, say
 
 KEEP = os.environ.get("KEEP")
 REPRODUCE = os.environ.get("REPRODUCE")
 # What the compose file calls its image.
 DEV = "mutt-remediation:dev"
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def checkout(folder):
-    """What somebody would get who cloned this, with what is not committed yet on top."""
+    """What somebody would get who cloned this, with the changes that are not committed yet to files that git knows."""
     run("git", "clone", "--quiet", "--shared", ROOT, folder)
     changes = run("git", "-C", ROOT, "diff", "HEAD", "--binary", text=False)
     if changes:
-        say("NOTE: with the changes that are not committed yet")
+        say("NOTE: with the changes that are not committed yet, but without files that git does not know")
         subprocess.run(["git", "-C", folder, "apply", "--index", "-"], input=changes, check=True)
     # The tools that were compiled here before.
     (pathlib.Path(folder) / "target").mkdir()
@@ -46,27 +47,22 @@ class Work:
     def __init__(self, chosen):
         self.engine, self.stack, self.tags = chosen, None, []
 
+    def claim(self, name):
+        self.engine.claim(name)
+        self.tags.append(name)
+
     def end(self):
-        # A second Ctrl-C would leave half of it behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            if self.stack:
-                self.stack.compose("down", "--volumes", "--timeout", "15")
-        finally:
-            if not KEEP:
-                # An engine of our own is removed whole.
-                for tag in self.tags if isinstance(self.engine, engine.Running) else []:
-                    works("docker", "image", "rm", tag)
-                self.engine.stop()
+        """what was begun is ended and removed, but what KEEP=1 keeps"""
+        go_on_whatever_comes()
+        stack = [(self.stack.end,)] if self.stack else []
+        all_of([*stack, (self.engine.end, self.tags)])
 
 
 def build(work, folder):
     """Under the name that `make image` gives it."""
     tag = f"mutt-remediation:{manifest()['package']['version']}"
     for name in [tag, DEV]:
-        if isinstance(work.engine, engine.Running) and works("docker", "image", "inspect", name):
-            raise Failed(f"the engine has an image {name} already; remove it first")
-        work.tags.append(name)
+        work.claim(name)
     say("building the image, which takes minutes the first time")
     log = run("make", "image", cwd=folder)
     (HOME / "build.log").write_text(log)
@@ -75,11 +71,11 @@ def build(work, folder):
     return tag
 
 
-def reproduced(folder, tag):
-    """built once more, from nothing and by the other builder: the same program to the last byte"""
+def reproduced(work, folder, tag):
+    """built once more, from nothing, and in an engine of our own by the older builder: the same program to the last byte"""
     second = f"{tag}-again"
-    # The older builder, so that both are tried.
-    run("docker", "build", "--no-cache", "--tag", second, folder, env=environment | {"DOCKER_BUILDKIT": "0"})
+    work.claim(second)
+    run("docker", "build", "--no-cache", "--tag", second, folder, env=environment | work.engine.second_builder)
     one, other = built.digest(tag), built.digest(second)
     docker("image", "rm", second)
     if one != other:
@@ -104,27 +100,37 @@ def trial(work, tally, folder):
             if check is running.CHECKS[0]:
                 break
     if REPRODUCE:
-        tally.check(reproduced, folder, tag)
+        tally.check(reproduced, work, folder, tag)
     for name, how in imitated.items():
         say(f"NOTE: {name} was imitated: {how}")
 
 
+def go_on_whatever_comes():
+    # A second Ctrl-C would leave half of it behind.
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def interrupted(number, _frame):
+    go_on_whatever_comes()
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def main():
-    for number in [signal.SIGTERM, signal.SIGHUP]:
+    if os.geteuid():
+        sys.exit("image: only root may look at what the kernel says of containers, and start an engine; run it as root")
+    for number in ENDING:
         signal.signal(number, interrupted)
     HOME.mkdir(parents=True, exist_ok=True)
     tally = Tally()
     try:
-        work = Work(engine.choose())
+        work = Work(engine.choose(KEEP))
     except Failed as failure:
         sys.exit(f"image: {failure}")
     try:
         with tempfile.TemporaryDirectory(dir=HOME, prefix="checkout-") as folder:
             try:
+                work.engine.start()
                 checkout(folder)
                 trial(work, tally, folder)
             except (Failed, subprocess.CalledProcessError) as failure:
@@ -134,9 +140,9 @@ def main():
                 tally.failed += 1
                 print("FAILED  interrupted; what it began is ended and removed now", flush=True)
             finally:
-                work.end()
+                tally.check(work.end)
     finally:
-        if KEEP:
+        if work.engine.kept:
             say("kept the engine; `make test-image` without KEEP ends it")
         else:
             tally.check(work.engine.demand_nothing_left)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import machine
-from tools import HOME, ROOT, Failed, docker, environment, run, say, until, works
+from tools import HOME, ROOT, Failed, all_of, demand, docker, environment, of_project, run, say, until, works
 
 # The plugins that .ci/setup has fetched, where docker has none.
 CONFIG = ROOT / "target" / "ci" / "docker" / "config"
@@ -31,51 +31,74 @@ def prepare():
 class Running:
     """An engine that others have started, and that goes on afterwards."""
 
-    folders: list = []
+    kept = False
+    # The older builder would leave the images of its steps behind.
+    second_builder = {"DOCKER_BUILDKIT": "1"}
 
-    def stop(self):
-        pass
+    def start(self):
+        say(f"taking the engine that answers, {docker('version', '--format', '{{.Server.Version}}')}")
+
+    def claim(self, name):
+        """A name that this run gives, and takes away again."""
+        demand(not works("docker", "image", "inspect", name), f"the engine has an image {name} already; remove it first")
+
+    def end(self, tags):
+        all_of((docker, "image", "rm", tag) for tag in tags if works("docker", "image", "inspect", tag))
 
     def demand_nothing_left(self):
-        """nothing of this project is left in the engine"""
-        label = "label=com.docker.compose.project"
-        for kind in [["ps", "--all"], ["volume", "ls"], ["network", "ls"]]:
-            left = docker(*kind, "--quiet", "--filter", f"{label}={environment['COMPOSE_PROJECT_NAME']}")
-            if left:
-                raise Failed(f"docker {' '.join(kind)} still has {left}")
+        """nothing of this run's stack is left in the engine"""
+        for kind, left in of_project():
+            demand(not left, f"docker {kind} still has {left}")
 
 
 class Own:
     """dockerd by hand, as root, with everything of its own in two folders."""
 
     folders = [RUN, DATA]
+    # Whatever it leaves behind goes with the engine.
+    second_builder = {"DOCKER_BUILDKIT": "0"}
 
-    def __init__(self):
+    def __init__(self, keep):
+        self.keep, self.answers, self.before = keep, False, None
         self.before_file = DATA / "before.json"
 
+    @property
+    def kept(self):
+        return self.keep and self.answers
+
     def start(self):
-        if os.geteuid() != 0:
-            raise Failed("no engine answers, and only root can start one")
         environment["DOCKER_HOST"] = f"unix://{RUN}/socket"
-        if self.before_file.exists():
-            # Of a run with KEEP=1, or one that was killed: the machine before that is what counts.
-            self.before = json.loads(self.before_file.read_text())
-            if works("docker", "version"):
-                say("going on with the engine that was kept")
-                return
-        else:
+        # Of a run with KEEP=1, or one that was killed: the machine before that is what counts.
+        self.before = self.noted()
+        if self.before and works("docker", "version"):
+            say("going on with the engine that was kept")
+            self.answers = True
+            # A run that was killed has left its stack, on the ports that are needed now.
+            if left := docker("ps", "--all", "--quiet"):
+                docker("rm", "--force", "--volumes", *left.split())
+            return
+        if not self.before:
             self.before = machine.picture()
             DATA.mkdir(parents=True, exist_ok=True)
-            self.before_file.write_text(json.dumps(self.before))
+            self.before_file.write_text(json.dumps({"boot": machine.boot(), "machine": self.before}))
         end_all()
         RUN.mkdir(exist_ok=True)
         for storage in STORAGE:
             if self.started(storage):
                 say(f"started dockerd {docker('version', '--format', '{{.Server.Version}}')} with {storage}")
+                self.answers = True
                 return
-        log = (DATA / "log").read_text()
-        self.stop()
-        raise Failed(f"dockerd does not start: {log[-3000:]}")
+        raise Failed(f"dockerd does not start: {(DATA / 'log').read_text()[-3000:]}")
+
+    def noted(self):
+        """The machine before the engine, if that was written down since the machine was started."""
+        if self.before_file.exists():
+            noted = json.loads(self.before_file.read_text())
+            return noted["machine"] if noted.get("boot") == machine.boot() else None
+        return None
+
+    def claim(self, name):
+        """Whatever is called so here is an earlier run's."""
 
     def started(self, storage):
         command = ["dockerd", "--host", environment["DOCKER_HOST"], "--data-root", DATA / "data", "--exec-root", RUN / "exec"]
@@ -88,29 +111,42 @@ class Own:
         until("dockerd answers or ends", 60, lambda: engine.poll() is not None or works("docker", "version"))
         return engine.poll() is None
 
-    def stop(self):
-        end_all()
-        for line in reversed(pathlib.Path("/proc/self/mounts").read_text().splitlines()):
-            mount = line.split()[1]
-            if mount.startswith((str(RUN), str(DATA))):
-                run("umount", mount)
+    def end(self, _tags):
+        if self.before and not self.kept:
+            all_of(self.ending())
+
+    def ending(self):
+        """Steps, each of which is looked for when those before it are taken."""
+        yield (end_all,)
+        for mount in machine.mounts(self.folders):
+            yield (run, "umount", mount)
+        yield from machine.undoing(self.before)
         for folder in self.folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        machine.restore(self.before)
+            if folder.exists():
+                yield (remove, folder)
 
     def demand_nothing_left(self):
-        """the machine is as it was: processes, mounts, network interfaces, rules of the firewall, control groups, files"""
+        """no engine has left anything: processes, mounts, network interfaces, rules of the firewall, control groups, files"""
+        if not self.before:
+            return
+        for line in machine.others(self.before):
+            say(f"NOTE: somebody else has added meanwhile: {line}")
         found = list(machine.differences(self.before, self.folders))
-        if found:
-            raise Failed("; ".join(found))
+        demand(not found, "; ".join(found))
+
+
+def remove(folder):
+    demand(not machine.mounts([folder]), f"{folder} stays, because something is still mounted there")
+    shutil.rmtree(folder)
 
 
 def end_all():
     """Ends the engine, which takes its containers along; and what an engine that was killed has left."""
-    try:
-        end(int((RUN / "pid").read_text()), signal.SIGTERM)
-    except FileNotFoundError:
-        pass
+    noted = RUN / "pid"
+    first = int(noted.read_text()) if noted.exists() else None
+    # A number that was written down long ago may be another process's today.
+    if first in machine.processes([RUN]):
+        end(first, signal.SIGTERM)
     for pid in machine.processes([RUN]):
         end(pid, signal.SIGKILL)
 
@@ -131,11 +167,10 @@ def gone(pid):
     return not pathlib.Path(f"/proc/{pid}").exists()
 
 
-def choose():
+def choose(keep):
+    """The one that answers, or else one of our own; nothing is started yet."""
     prepare()
-    if works("docker", "info") and "Server Version" in docker("info"):
-        say(f"taking the engine that answers, {docker('version', '--format', '{{.Server.Version}}')}")
-        return Running()
-    engine = Own()
-    engine.start()
-    return engine
+    host = docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    demand(host.startswith("unix://"), f"docker leads to {host}, and the tests look at processes and ports of this machine; use an engine on it")
+    answers = works("docker", "info") and "Server Version" in docker("info")
+    return Running() if answers else Own(keep)

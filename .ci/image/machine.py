@@ -1,29 +1,50 @@
 """What an engine does to the machine around it, and how that is undone.
 
-dockerd leaves rules of the firewall, a bridge, control groups, forwarding and a key behind when it ends; nothing but it would.
+dockerd leaves rules of the firewall, a bridge, control groups, forwarding and a key behind when it ends.
+Only what an engine makes is undone: a network that somebody joined meanwhile, or a rule that they added, is theirs.
 """
 
 import json
 import pathlib
-import shutil
-import subprocess
+import re
+import shlex
 
-from tools import run
+from tools import Failed, run
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
+BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id")
 FORWARDING = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
 # Written by dockerd and its containerd wherever their data are.
 OWN_PLACES = [pathlib.Path(path) for path in ["/etc/docker", "/run/containerd", "/run/docker", "/var/lib/docker"]]
-TABLES = {"filter": ["INPUT", "FORWARD", "OUTPUT"], "nat": ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]}
+# What dockerd puts into a place that is not in its own two folders.
+OWN_FILES = ["key.json"]
+LINK = r"docker0|br-[0-9a-f]{12}|veth[0-9a-f]{7}"
+INTERFACE = re.compile(LINK)
+# Its chains, its interfaces, and a container that reaches its own published port.
+RULE = re.compile(rf" DOCKER(\s|-|$)| ({LINK})(\s|$)| -s (?P<one>\S+/32) -d (?P=one) .*-j MASQUERADE")
+# With it dockerd, which has just turned forwarding on, keeps the machine from being a router for everybody.
+DROP = "iptables -t filter -P FORWARD DROP"
+
+RULES, INTERFACES, GROUPS, PLACES, FORWARDS = (
+    "the firewall's rules",
+    "network interfaces",
+    "control groups",
+    "the engine's own places",
+    "forwarding",
+)
 
 
-def tables():
-    """The rules of each table as iptables-restore takes them; a table that has none is as empty as a new one."""
-    found = {}
-    for table, chains in TABLES.items():
-        saved = [line for line in run("iptables-save", "-t", table, stderr=subprocess.DEVNULL).splitlines() if line and line[0] in ":-"]
-        # Without the counters, which traffic moves.
-        found[table] = [line.split(" [")[0] for line in saved] or [f":{chain} ACCEPT" for chain in chains]
+def rules():
+    """Each as the command that makes it."""
+    found = []
+    for program in ["iptables", "ip6tables"]:
+        for table in ["filter", "nat", "raw"]:
+            try:
+                lines = run(program, "-t", table, "-S").splitlines()
+            except Failed:
+                # A kernel without that table has no rules in it.
+                continue
+            found += [f"{program} -t {table} {line}" for line in lines if line.startswith("-")]
     return found
 
 
@@ -56,45 +77,88 @@ def processes(folders):
     return found
 
 
+def mounts(folders):
+    """Where something is mounted in one of the folders, the innermost first."""
+    points = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    return [point for point in reversed(points) if any(f"{point}/".startswith(f"{folder}/") for folder in folders)]
+
+
 def picture():
     """All of it, as it is now."""
     return {
-        "the firewall's rules": tables(),
-        "network interfaces": interfaces(),
-        "control groups": groups(),
-        "the engine's own places": places(),
-        "forwarding": FORWARDING.read_text().strip(),
+        RULES: rules(),
+        INTERFACES: interfaces(),
+        GROUPS: groups(),
+        PLACES: places(),
+        FORWARDS: [FORWARDING.read_text().strip()],
     }
 
 
-def restore(before):
-    """Takes away what has come since; what there was before stays as it is."""
-    rules = "".join(f"*{table}\n" + "\n".join(lines) + "\nCOMMIT\n" for table, lines in before["the firewall's rules"].items())
-    if tables() != before["the firewall's rules"]:
-        run("iptables-restore", input=rules, stdin=None)
-    for name in interfaces():
-        if name not in before["network interfaces"]:
-            run("ip", "link", "delete", name)
-    for group in groups():
-        if group not in before["control groups"]:
-            pathlib.Path(group).rmdir()
-    for place in places():
-        if place not in before["the engine's own places"]:
-            shutil.rmtree(place)
-    FORWARDING.write_text(before["forwarding"])
+def boot():
+    """What outlives no restart of the machine, as none of the picture but its places does."""
+    return BOOT.read_text().strip()
+
+
+def of_an_engine(what, line, before):
+    if what == RULES:
+        return bool(RULE.search(line)) or (line == DROP and before[FORWARDS] == ["0"])
+    if what == FORWARDS:
+        return line == "1"
+    return what != INTERFACES or bool(INTERFACE.fullmatch(line))
+
+
+def added(before, now):
+    """What has come since and is an engine's, by kind."""
+    return {what: [line for line in lines if line not in before[what] and of_an_engine(what, line, before)] for what, lines in now.items()}
+
+
+def undoing(before):
+    """Steps that take away what an engine has added; what there was before, and what others have added, stays."""
+    new = added(before, picture())
+    # Chains can go when no rule is in them or leads to them.
+    for rule in sorted(new[RULES], key=lambda rule: " -N " in rule):
+        if rule == DROP:
+            yield run, *shlex.split(DROP.replace("DROP", "ACCEPT"))
+        else:
+            yield run, *shlex.split(rule.replace(" -A ", " -D ", 1).replace(" -N ", " -X ", 1))
+    for name in new[INTERFACES]:
+        yield run, "ip", "link", "delete", name
+    for group in new[GROUPS]:
+        yield (pathlib.Path(group).rmdir,)
+    for place in new[PLACES]:
+        yield emptied, pathlib.Path(place)
+    if new[FORWARDS]:
+        yield FORWARDING.write_text, "0"
+
+
+def emptied(place):
+    """Without a file that is not known to be the engine's."""
+    for path in sorted(place.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        elif path.name in OWN_FILES or path.is_socket():
+            path.unlink()
+    place.rmdir()
 
 
 def differences(before, folders):
-    """What is not as it was, and what still lives or is mounted below the folders."""
+    """What an engine has left, or taken away, and what still lives or is mounted below the folders."""
     now = picture()
-    for what, was in before.items():
-        if now[what] != was:
-            yield f"{what}: {was} before, {now[what]} now"
-    for mount in pathlib.Path("/proc/self/mounts").read_text().splitlines():
-        if any(str(folder) in mount for folder in folders):
-            yield f"mounted: {mount}"
+    for what, lines in added(before, now).items():
+        yield from (f"{what}: {line} is new" for line in lines)
+    for what, lines in added(now, before).items():
+        yield from (f"{what}: {line} is gone" for line in lines)
+    for mount in mounts(folders):
+        yield f"mounted: {mount}"
     for pid, command in processes(folders).items():
         yield f"running: {pid} {command}"
     for folder in folders:
         if folder.exists():
             yield f"there: {folder}"
+
+
+def others(before):
+    """What has changed besides, which may be an engine's in a way that is not known here."""
+    now = picture()
+    for what, lines in now.items():
+        yield from (line for line in lines if line not in before[what] and not of_an_engine(what, line, before))

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 
-from tools import Failed, demand, docker, environment, equal, get, run, until
+from tools import Failed, demand, docker, environment, equal, get, of_project, run, until
 
 METRICS, HEALTH, API = 8086, 8087, 8400
 KEY = "a-key-for-nothing-but-this-test"
@@ -49,8 +49,12 @@ class Stack:
         self.files = []
         self.sent = 0
 
-    def compose(self, *words):
-        return run("docker", "compose", *self.files, *words, cwd=self.checkout, env=self.settings)
+    def compose(self, *words, **options):
+        return run("docker", "compose", *self.files, *words, cwd=self.checkout, env=self.settings, **options)
+
+    def end(self):
+        # In a session of its own: a second Ctrl-C is not for it.
+        self.compose("down", "--volumes", "--timeout", "15", start_new_session=True)
 
     def shell(self, line):
         return run("bash", "-c", line, cwd=self.checkout, env=self.settings)
@@ -267,9 +271,8 @@ def it_ends_in_order(stack):
 def it_goes_without_a_trace(stack):
     """`docker compose down --volumes` leaves no container, volume or network"""
     stack.compose("down", "--volumes")
-    project = f"label=com.docker.compose.project={environment.get('COMPOSE_PROJECT_NAME', 'mutt-remediation')}"
-    for kind in [("ps", "--all"), ("volume", "ls"), ("network", "ls")]:
-        equal(f"what docker {' '.join(kind)} shows", docker(*kind, "--quiet", "--filter", project), "")
+    for kind, left in of_project():
+        equal(f"what docker {kind} shows", left, "")
 
 
 CHECKS = [

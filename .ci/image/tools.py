@@ -11,8 +11,10 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # What is kept from one run to the next.
 HOME = ROOT / "target" / "ci" / "image"
+# Beside a stack that somebody else runs by the same compose file, whose volumes are not this script's to remove.
+PROJECT = f"mutt-image-{os.getpid()}"
 # What every command gets; the engine adds where it listens.
-environment = dict(os.environ) | {"DOCKER_BUILDKIT": "1"}
+environment = dict(os.environ) | {"DOCKER_BUILDKIT": "1", "COMPOSE_PROJECT_NAME": PROJECT}
 
 
 class Failed(Exception):
@@ -40,6 +42,23 @@ def works(*command):
 
 def docker(*words, **options):
     return run("docker", *words, **options)
+
+
+def of_project():
+    """What the engine has of this run's stack, by the command that shows it."""
+    for kind in ["ps --all", "volume ls", "network ls"]:
+        yield kind, docker(*kind.split(), "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
+
+
+def all_of(steps):
+    """Takes every step, whatever becomes of the others, and then tells of all that failed."""
+    failures = []
+    for step, *arguments in steps:
+        try:
+            step(*arguments)
+        except (Failed, OSError) as failure:
+            failures.append(str(failure))
+    demand(not failures, "; ".join(failures))
 
 
 def until(expected, seconds, look):
