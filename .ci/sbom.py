@@ -29,7 +29,7 @@ def mistakes(text):
     for name, version in sorted(compiled() - {(component["name"], component["version"]) for component in listed}):
         yield f"{name} {version} is in the binary, but not named"
     for component in listed:
-        if "licenses" not in component:
+        if not component.get("licenses"):
             yield f"{component['name']} {component['version']} has no licence"
     # The image's is made by the same tool, of the same version.
     tool = f"cargo-cyclonedx@{document['metadata']['tools'][0]['version']}"
