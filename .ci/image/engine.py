@@ -28,6 +28,12 @@ def prepare():
             raise Failed(f"docker has no {plugin}; run: .ci/setup image")
 
 
+def nameless():
+    """Images of this project that have lost their name to a newer one."""
+    title = "label=org.opencontainers.image.title=mutt-remediation"
+    return set(docker("image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter", title).split())
+
+
 class Running:
     """An engine that others have started, and that goes on afterwards."""
 
@@ -36,6 +42,7 @@ class Running:
     second_builder = {"DOCKER_BUILDKIT": "1"}
 
     def start(self):
+        self.nameless = nameless()
         say(f"taking the engine that answers, {docker('version', '--format', '{{.Server.Version}}')}")
 
     def claim(self, name):
@@ -43,7 +50,9 @@ class Running:
         demand(not works("docker", "image", "inspect", name), f"the engine has an image {name} already; remove it first")
 
     def end(self, tags):
-        all_of((docker, "image", "rm", tag) for tag in tags if works("docker", "image", "inspect", tag))
+        named = [(docker, "image", "rm", tag) for tag in tags if works("docker", "image", "inspect", tag)]
+        # Two services build the same image, and the second takes the name from the first.
+        all_of([*named, *((docker, "image", "rm", image) for image in nameless() - self.nameless)])
 
     def demand_nothing_left(self):
         """nothing of this run's stack is left in the engine"""
