@@ -7,6 +7,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+/// A cargo that builds nothing, and says where and how.
+const NOTHING: &str = r#"#!/bin/sh
+echo "in $CARGO_TARGET_DIR with ${RUSTFLAGS-no flags}, ${RUSTC-no other} compiler, ${RUSTC_WRAPPER-no wrapper}"
+echo "for ${CARGO_BUILD_TARGET-this machine}, lto ${CARGO_PROFILE_RELEASE_LTO-as it is}"
+exit 9
+"#;
 const GOOD_CHANGELOG: &str = "# Changelog\n\n## [1.2.3] - 2026-11-26\n";
 
 struct Repository(TempDir);
@@ -21,8 +27,10 @@ impl Repository {
         );
         repository.write("CHANGELOG.md", GOOD_CHANGELOG);
         repository.write("Dockerfile", "FROM rust:1.95-bookworm AS builder\n");
+        repository.write(".gitignore", "target\n");
         repository.compiler("1.95.0");
-        fs::create_dir(repository.path().join(".ci")).expect("made");
+        repository.program("bin/cargo", NOTHING);
+        repository.program(".ci/check", "#!/bin/sh\n");
         let script = repository.path().join(".ci/release");
         fs::copy(".ci/release", script).expect("copied");
         repository.git(&["init", "--quiet"]);
@@ -38,20 +46,17 @@ impl Repository {
         fs::write(self.path().join(name), text).expect("written");
     }
 
-    /// A compiler that says that it is this one, and a cargo that builds nothing.
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, script).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+
+    /// A compiler that says that it is this one.
     fn compiler(&self, version: &str) {
-        let bin = self.path().join("bin");
-        fs::create_dir_all(&bin).expect("made");
-        for (name, script) in [
-            (
-                "rustc",
-                format!("#!/bin/sh\necho 'rustc {version} (0 0)'\n"),
-            ),
-            ("cargo", "#!/bin/sh\necho built nothing; exit 9\n".into()),
-        ] {
-            fs::write(bin.join(name), script).expect("written");
-            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("set");
-        }
+        let script = format!("#!/bin/sh\necho 'rustc {version} (0 0)'\n");
+        self.program("bin/rustc", &script);
     }
 
     fn git(&self, arguments: &[&str]) {
@@ -71,6 +76,10 @@ impl Repository {
 
     /// The exit code, and all that was said.
     fn release(&self) -> (i32, String) {
+        self.release_with(&[])
+    }
+
+    fn release_with(&self, variables: &[(&str, &str)]) -> (i32, String) {
         let path = std::env::var_os("PATH").expect("a path");
         let path = std::env::join_paths(
             [self.path().join("bin")]
@@ -79,6 +88,7 @@ impl Repository {
         );
         let output = Command::new(".ci/release")
             .env("PATH", path.expect("a path"))
+            .envs(variables.iter().copied())
             .current_dir(self.path())
             .output()
             .expect("it runs");
@@ -137,4 +147,67 @@ fn all_that_is_said_against_a_release_is_said_at_once() {
         said.lines().all(|line| line.starts_with("release: ")),
         "{said}"
     );
+}
+
+#[test]
+fn a_release_is_built_in_its_own_folder_by_its_own_compiler_whatever_the_caller_has_set() {
+    let repository = Repository::new();
+    let (code, said) = repository.release_with(&[
+        ("CARGO_TARGET_DIR", "/nowhere"),
+        ("RUSTFLAGS", "-Copt-level=0"),
+        ("RUSTC", "/nowhere/rustc"),
+        ("RUSTC_WRAPPER", "/nowhere/wrapper"),
+        ("CARGO_BUILD_TARGET", "wasm32-wasip1"),
+        ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ]);
+    let target = repository.path().join("target");
+    for expected in [
+        &format!(
+            "in {} with no flags, no other compiler, no wrapper",
+            target.display()
+        ),
+        "for this machine, lto as it is",
+    ] {
+        assert!(code == 9 && said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn an_older_binary_is_not_packed_when_the_build_made_none() {
+    let repository = Repository::new();
+    repository.program("bin/cargo", "#!/bin/sh\n");
+    repository.commit();
+    repository.program("target/release/mutt-remediation", "of last week");
+    let (code, said) = repository.release();
+    assert!(code == 1 && said.contains("has made no"), "{said}");
+}
+
+#[test]
+fn a_binary_that_names_folders_of_the_machine_is_not_packed() {
+    let repository = Repository::new();
+    for (name, built) in [
+        ("home", "$HOME/x"),
+        ("cargo's", "$CARGO_HOME/registry"),
+        ("its own", "$PWD/src"),
+    ] {
+        let build = "mkdir -p target/release; echo";
+        let script = format!("#!/bin/sh\n{build} {built} >target/release/mutt-remediation\n");
+        repository.program("bin/cargo", &script);
+        repository.commit();
+        let home = [("HOME", "/home/somebody"), ("CARGO_HOME", "/opt/cargo")];
+        let (code, said) = repository.release_with(&home);
+        let told = said.contains("the binary names /");
+        assert!(code == 1 && told, "{name}: {said}");
+    }
+}
+
+#[test]
+fn nothing_is_built_where_the_advisories_cannot_be_looked_at() {
+    let repository = Repository::new();
+    fs::copy(".ci/check", repository.path().join(".ci/check")).expect("copied");
+    repository.program(".ci/setup", "#!/bin/sh\n");
+    repository.commit();
+    let (code, said) = repository.release_with(&[("RUSTSEC_DB", "/nowhere")]);
+    let why = said.contains("NOT CHECKED") && said.contains("how to get the database");
+    assert!(code == 1 && why && !said.contains("== build"), "{said}");
 }
