@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::letters;
 
 /// Programs that do what a reader's would.
-const TOOLS: [&str; 30] = [
+const TOOLS: [&str; 29] = [
     "bash",
     "cat",
     "cp",
@@ -30,7 +30,6 @@ const TOOLS: [&str; 30] = [
     "rm",
     "sed",
     "sh",
-    "sleep",
     "sort",
     "split",
     "tail",
@@ -72,7 +71,7 @@ pub(crate) fn lay(dir: &Path) {
         let path = repository.join(entry.expect("it can be read").path());
         symlink(&path, bin.join(path.file_name().expect("a name"))).expect("a link");
     }
-    for script in ["check", "servers", "api"] {
+    for script in ["api", "check", "servers", "setup"] {
         symlink(bin.join("ci"), below.join(".ci").join(script)).expect("a link");
     }
     symlink(

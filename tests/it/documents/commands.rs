@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 /// A span that begins with one of these, and goes on, is a command.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 20] = [
     ".ci/api",
     ".ci/check",
     ".ci/servers",
+    ".ci/setup",
     "amtool",
     "apt",
     "cargo",
@@ -24,6 +25,7 @@ const PROGRAMS: [&str; 18] = [
     "source",
     "systemctl",
     "systemd-analyze",
+    "target/release/mutt-remediation",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -96,6 +96,9 @@ impl World {
     pub(crate) async fn run(&mut self, command: &Command) -> Result<(), String> {
         self.lay().await;
         let text = self.filled(&command.text).await;
+        if text.contains(" &\n") && !text.contains("\nkill %1") {
+            return Err("what goes on in the background is left there".to_owned());
+        }
         // Whoever tries the whole way wants to see a replay.
         let works = if command.goes_the_whole_way() {
             200
@@ -123,11 +126,13 @@ impl World {
             }
             Kind::Session => {
                 for (typed, shown) in session(&text) {
-                    // What one line has left behind, the next one may ask for.
-                    let said = self.shell(&format!("{typed} 2>&1 || true"), true).await?;
-                    if typed != "echo $?" {
-                        looks_like(&typed, shown, &said)?;
-                    }
+                    // Each line has a shell of its own, so that its status is kept for the next one.
+                    let before = r#"set -- "$(cat "$TMPDIR/status" 2>/dev/null)""#;
+                    let typed_here = typed.replace("$?", "$1");
+                    let after = r#"echo $? >"$TMPDIR/status""#;
+                    let script = format!("{before}\n{{ {typed_here}\n}} 2>&1\n{after}");
+                    let said = self.shell(&script, true).await?;
+                    looks_like(&typed, shown, &said)?;
                 }
             }
         }
@@ -265,6 +270,12 @@ async fn posted(url: &str, body: &Value) -> Value {
 /// A line whose remark says `exit code N` is expected to end so.
 fn expecting(text: &str) -> String {
     let line = |line: &str| {
+        // What goes on in the background is tried first, and then is there to be ended.
+        if let Some(command) = line.strip_suffix(" &") {
+            return format!(
+                "{command}\ntail -f /dev/null &\ntrap 'kill %1 2>/dev/null || true' EXIT\n"
+            );
+        }
         let Some((command, rest)) = line.split_once("# exit code ") else {
             return format!("{line}\n");
         };
