@@ -5,7 +5,7 @@
 //! It fails when a message is lost or doubled, when too few passes were made, or when memory,
 //! descriptors, threads or tasks have grown; docs/soak.md says by what measure.
 //!
-//! `make soak`, or `SOAK_SECONDS=120 cargo bench --bench soak`; with `PLOTS=write` it draws
+//! `make soak`, or `SOAK_SECONDS=120 cargo bench --bench soak`, which is the shortest; with `PLOTS=write` it draws
 //! docs/soak/week.svg. The samples are in target/soak.
 
 #![expect(
@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::say;
+use week::judge::SHORTEST;
 use week::{Outcome, What};
 
 /// Passes of a week at the default interval of 300 s.
@@ -45,6 +46,12 @@ async fn main() -> ExitCode {
     let length = length.map_or(LENGTH, |text| {
         text.parse().expect("SOAK_SECONDS is a number")
     });
+    if length < SHORTEST {
+        say(&format!(
+            "SOAK_SECONDS is at least {SHORTEST}: what is shorter cannot be judged"
+        ));
+        return ExitCode::FAILURE;
+    }
     let outcome = week::live(Duration::from_secs(length)).await;
     for (worker, samples) in &outcome.samples {
         week::sample::write(worker, samples);

@@ -13,9 +13,11 @@ pub const WARM_UP: f64 = 0.25;
 /// What the memory may grow by, from the end of the warm-up to the end, as a share and in KiB; the
 /// larger of the two.
 const GROWTH: (f64, f64) = (0.05, 1024.0);
-/// Stretches of time that have a floor each; none is shorter than two rounds, so that each has a
-/// calm part.
+/// Stretches of time that have a floor each, at most; none is shorter than two rounds, so that each
+/// has a calm part.
 const STRETCHES: usize = 6;
+/// Below that there are no two stretches, which could be compared.
+pub const SHORTEST: u64 = 120;
 
 /// Connections to Redis while nobody is connected: with five sources, dynamic settings and the guard
 /// the loops hold 20, the operator's side keeps eight to spare, and the audit has one.
@@ -58,20 +60,25 @@ pub fn of(worker: &'static str, samples: &[Sample]) -> Vec<Verdict> {
         let shortest = judged.partition_point(|sample| {
             sample.seconds < judged[0].seconds + 2.0 * ROUND.as_secs_f64()
         });
-        let stretches = judged.chunks_exact(shortest.max(judged.len() / STRETCHES));
-        let floors: Vec<f64> = stretches
-            .map(|stretch| {
+        // All samples are in one of them, the last ones too.
+        let stretches = (judged.len() / shortest).clamp(1, STRETCHES);
+        let begin = |number: usize| judged.len() * number / stretches;
+        let floors: Vec<f64> = (0..stretches)
+            .map(|number| {
+                let stretch = &judged[begin(number)..begin(number + 1)];
                 let calm = stretch.iter().filter(|sample| sample.calm);
                 calm.map(|sample| of(sample)).fold(f64::INFINITY, f64::min)
             })
             .collect();
+        // One that nobody has seen calm has no floor, and says nothing.
+        let known = floors.len() > 1 && floors.iter().all(|floor| floor.is_finite());
         let most = judged.iter().map(|sample| of(sample)).fold(0.0, f64::max);
         let shown: Vec<String> = floors.iter().map(|floor| format!("{floor:.0}")).collect();
         Verdict {
             worker,
             what,
             seen: format!("floors {}, at most {most:.0}", shown.join(" ")),
-            flat: floors.iter().all(|floor| *floor <= floors[0]),
+            flat: known && floors.iter().all(|floor| *floor <= floors[0]),
         }
     };
     let calm = judged.iter().filter(|sample| sample.calm);

@@ -3,7 +3,7 @@
 //! The bench judges what the workers used, a test of `it` only that no message was lost.
 
 mod crowd;
-mod judge;
+pub mod judge;
 mod ledger;
 mod log;
 mod operators;
