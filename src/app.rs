@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::sources::SourceConfig;
 use crate::dlq::ahead::{Ahead, AheadConfig, Hold};
 use crate::dlq::arrivals::Arrivals;
+use crate::dlq::bell::Bell;
 use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::dlq::spread::NoRoom;
@@ -205,6 +206,9 @@ impl App {
                 outlook: outlook(&config, &source, deferred.clone(), budget.clone()),
                 journal: journal.clone(),
                 board: Board::new(&source.name),
+                bell: config
+                    .wake_on_arrival
+                    .then(|| Bell::new(redis.clone(), &lists.source)),
                 latch: Latch::new(redis.clone(), &lists.source),
                 queue: Queue::new(redis.clone(), lists)
                     .map_err(StartError::NoRoom)?

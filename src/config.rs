@@ -60,6 +60,8 @@ pub struct Config {
     pub batch_max_bytes: u64,
     /// Whether replays are stamped.
     pub stamp: bool,
+    /// Whether an arrival begins a pass before its time.
+    pub wake_on_arrival: bool,
     /// The backpressure guard, if it is switched on.
     pub guard: Option<GuardConfig>,
     /// How the audit is kept.
@@ -198,6 +200,7 @@ impl Config {
                 .0,
             batch_max_bytes: reader.take("REMEDIATION_BATCH_MAX_BYTES", max_bytes).0,
             stamp,
+            wake_on_arrival: reader.wake(vars.remediation_wake_on_arrival, stamp),
             audit,
             retain,
             notify,

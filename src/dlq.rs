@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod arrivals;
+pub mod bell;
 pub mod calm;
 pub mod envelope;
 pub mod latch;

@@ -28,6 +28,7 @@ use crate::audit::tell::Journal;
 use crate::background::{Backoff, Pulse};
 use crate::config::sources::SourceConfig;
 use crate::dlq;
+use crate::dlq::bell::Bell;
 use crate::dlq::latch::Latch;
 use crate::dlq::queue::Queue;
 use crate::health::Moogsoft;
@@ -40,6 +41,7 @@ use gate::{Gate, Shut};
 use outlook::Outlook;
 use pace::{Act, Decision, Memory, View, Waiting};
 use report::{Ended, Report};
+use rest::Slept;
 use status::Board;
 use systemic::Systemic;
 use tell::Trouble;
@@ -82,6 +84,8 @@ pub struct Drain {
     pub moogsoft: Arc<Mutex<Moogsoft>>,
     /// The lists.
     pub queue: Queue,
+    /// Rings when something arrives, if the drain is to be woken for it.
+    pub bell: Option<Bell>,
     /// Remembers over a restart that parking has stopped.
     pub latch: Latch,
     /// The pipeline behind the target.
@@ -118,6 +122,8 @@ pub struct Learnt {
     /// When the interval began that the batches of a pass count for, and how many messages were
     /// taken in it: a pass that was held and comes again soon takes no more than what is left.
     taken: Option<(Instant, u64)>,
+    /// An arrival has begun this pass, before its time.
+    woken: bool,
 }
 
 impl Default for Learnt {
@@ -128,6 +134,7 @@ impl Default for Learnt {
             gate: None,
             easing: 0,
             taken: None,
+            woken: false,
         }
     }
 }
@@ -147,12 +154,18 @@ struct Progress {
 }
 
 impl Drain {
-    /// Runs a pass now and then one an interval, until cancelled.
+    /// Runs a pass now and then one an interval, or sooner where something has arrived, until
+    /// cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
         let mut trouble = Trouble::default();
+        // When the last pass began that was not woken: an arrival does not put off the next.
+        let mut regular = Instant::now();
         while !cancel.is_cancelled() {
             let began = Instant::now();
+            if !self.learnt.woken {
+                regular = began;
+            }
             let span = self.tracer.begin("pass");
             let pass = self.pass_and_tell(began, &mut trouble, &cancel);
             let report = span.around(Box::pin(pass)).await;
@@ -164,7 +177,12 @@ impl Drain {
                 backoff.reset();
                 self.held_for(&report.ended)
             };
-            self.sleep(began, sooner, &report.ended, &cancel).await;
+            let slept = self.sleep(regular, sooner, &report.ended, &cancel).await;
+            self.learnt.woken = match slept {
+                Slept::Arrival => true,
+                Slept::Sooner => self.learnt.woken,
+                Slept::Due => false,
+            };
         }
     }
 

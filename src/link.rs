@@ -18,10 +18,11 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo,
-    FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, TlsCertificates,
-    Value,
+    FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisError, TlsCertificates, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc::UnboundedSender;
 use url::Url;
 
 pub use error::{Error, Reason};
@@ -118,6 +119,8 @@ pub struct Link {
     sentinel: usize,
     /// The primary that was found last.
     primary: Option<Address>,
+    /// Gets what the server says unasked.
+    unasked: Option<UnboundedSender<PushInfo>>,
 }
 
 struct Connection {
@@ -150,7 +153,15 @@ impl Link {
             node: 0,
             sentinel: 0,
             primary: None,
+            unasked: None,
         }
+    }
+
+    /// Speaks RESP3, and hands over what the server says unasked.
+    #[must_use]
+    pub fn hearing(mut self, unasked: UnboundedSender<PushInfo>) -> Self {
+        self.unasked = Some(unasked);
+        self
     }
 
     /// Sends one command and waits for its answer.
@@ -327,9 +338,12 @@ impl Link {
 
     async fn open_with(&self, at: Option<&Address>, index: usize) -> Result<Connection, Error> {
         let client = self.client(at, index)?;
-        let settings = AsyncConnectionConfig::new()
+        let mut settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.config.timeout));
+        if let Some(unasked) = &self.unasked {
+            settings = settings.set_push_sender(unasked.clone());
+        }
         let mut connection =
             connect(client.get_multiplexed_async_connection_with_config(&settings)).await?;
         // Without a password a protected server takes the connection and refuses the first
@@ -365,6 +379,9 @@ impl Link {
         }
         if let Some(password) = config.passwords.get(index) {
             settings = settings.set_password(password.expose_secret());
+        }
+        if self.unasked.is_some() {
+            settings = settings.set_protocol(ProtocolVersion::RESP3);
         }
         let settings = settings.set_lib_name("mutt-remediation", env!("CARGO_PKG_VERSION"));
         self.client_for(at, settings)

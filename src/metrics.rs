@@ -89,6 +89,7 @@ pub struct Totals {
 pub struct DrainMetrics {
     loops: IntCounter,
     passes: IntCounterVec,
+    woken: IntCounterVec,
     duration: Histogram,
     commit: Histogram,
     replayed: IntCounter,
@@ -198,6 +199,11 @@ impl DrainMetrics {
     fn new(new: &Registrar<'_>) -> prometheus::Result<Self> {
         let metrics = Self {
             loops: new.counter("mutt_remediation_loops_total", "Passes of the remediation loop begun")?,
+            woken: new.counters(
+                "mutt_remediation_woken_total",
+                "Passes that an arrival began before their time",
+                &["source"],
+            )?,
             passes: new.counters(
                 "mutt_remediation_passes_total",
                 "Passes ended, by source and outcome",
@@ -298,6 +304,7 @@ impl DrainMetrics {
         for disposition in Disposition::OF_DRAIN {
             metrics.message(disposition, 0);
         }
+        self.woken.with_label_values(&[source]);
         metrics.bounced(0);
         self.estimate.with_label_values(&[source]).set(0.0);
         self.oldest.set(source, 0, None);
@@ -314,6 +321,11 @@ impl SourceMetrics {
     /// A pass begins.
     pub fn pass_began(&self) {
         self.all.loops.inc();
+    }
+
+    /// An arrival begins a pass.
+    pub fn woken(&self) {
+        self.all.woken.with_label_values(&[&self.source]).inc();
     }
 
     /// A pass has ended.

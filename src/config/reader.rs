@@ -19,7 +19,7 @@ use url::Url;
 
 use super::sections::{MoogVars, PaceVars, PortVars, RedisVars, SettingVars, TelemetryVars};
 use super::sources::SourceConfig;
-use super::value::{Field, Name, PaceName, RedisUrl, Value, redacted, redacted_redis};
+use super::value::{Field, Flag, Name, PaceName, RedisUrl, Value, redacted, redacted_redis};
 use super::{Effective, Problems, variables};
 use crate::dlq::queue::Queue;
 use crate::health::probe::ProbeConfig;
@@ -210,6 +210,15 @@ impl Reader {
         if settings.adaptive && !settings.stamped {
             self.problems.push("REPLAY_PACE: \"adaptive\" needs REPLAY_STAMP=true: without a stamp nobody can tell which replays came back".into());
         }
+    }
+
+    /// Whether an arrival begins a pass.
+    pub(super) fn wake(&mut self, wanted: Field<Flag>, stamped: bool) -> bool {
+        let wanted = self.take("REMEDIATION_WAKE_ON_ARRIVAL", wanted).0;
+        if wanted && !stamped {
+            self.problems.push("REMEDIATION_WAKE_ON_ARRIVAL: \"true\" needs REPLAY_STAMP=true: without a stamp nobody can tell what has just arrived from a replay that came back".into());
+        }
+        wanted
     }
 
     /// The two ports, which must differ unless any will do.

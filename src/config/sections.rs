@@ -44,6 +44,7 @@ pub(super) struct PaceVars {
 pub(super) struct FixedVars {
     pub(super) remediation_batch_max_bytes: Field<Whole<1, 536_870_912>>,
     pub(super) replay_stamp: Field<Flag>,
+    pub(super) remediation_wake_on_arrival: Field<Flag>,
     pub(super) replay_required_fields: Option<Field<Names>>,
     pub(super) dynamic_config_enabled: Field<Flag>,
 }

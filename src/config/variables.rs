@@ -44,6 +44,11 @@ pub const GROUPS: &[Group] = &[
                 "seconds from the start of one pass to the next",
             ),
             var(
+                "REMEDIATION_WAKE_ON_ARRIVAL",
+                "false",
+                "true: what arrives while the worker is idle begins a pass at once, which replays nothing again",
+            ),
+            var(
                 "REMEDIATION_BATCH_SIZE",
                 "10",
                 "messages in a batch, at most",

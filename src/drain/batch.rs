@@ -4,9 +4,10 @@ use tokio::time::Instant;
 
 use super::classify::Rules;
 use super::gate::{Gate, Shut};
-use super::pace::View;
+use super::pace::{View, again};
 use super::plan::{self, Plan, conserves};
 use super::report::{Ended, Report};
+use super::rest::quota;
 use super::{Drain, Progress, done, now, spans, waiting};
 use crate::dlq::redis::Limits;
 use crate::dlq::{self, Committed, Disposition, Entry};
@@ -30,10 +31,7 @@ impl Drain {
         self.queue.catch_up().await?;
         self.finish(report).await?;
         let pace = settings.pace();
-        let quota = match (pace.adaptive, settings.batches_per_cycle) {
-            (true, _) | (_, 0) => u64::MAX,
-            (_, batches) => batches.saturating_mul(settings.batch_size),
-        };
+        let quota = quota(settings);
         let count = count.min(quota - progress.taken.min(quota));
         if count == 0 {
             return Ok(Some(waiting(report)));
@@ -178,7 +176,12 @@ impl Drain {
         settings: &Settings,
     ) -> Option<u64> {
         let memory = self.learnt.pace.as_ref()?;
-        let first = memory.first_too_soon(&plan.again, depth, view.second, &settings.pace());
+        let pace = settings.pace();
+        let on_trial = memory.first_too_soon(&plan.again, depth, view.second, &pace);
+        // An arrival is no reason to replay again what has come back: that waits as it would have.
+        let spaced = || again::first_within(&plan.again, view.second, settings.interval);
+        let spaced = self.learnt.woken.then(spaced).flatten();
+        let first = on_trial.into_iter().chain(spaced).min();
         first.map(|place| place as u64)
     }
 

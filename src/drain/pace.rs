@@ -12,7 +12,7 @@
 //! A message that has come back while most of those replayed with it did not is a *suspect*: it
 //! says something about itself. When it comes back again, that is not counted.
 
-mod again;
+pub mod again;
 mod bounces;
 mod evidence;
 mod limits;

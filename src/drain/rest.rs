@@ -9,9 +9,25 @@ use super::Drain;
 use super::gate::Shut;
 use super::pace::Memory;
 use super::report::Ended;
+use crate::dlq::bell::Bell;
+use crate::settings::Settings;
 
 /// A gate that is shut is looked at again after so long.
 const GATE_LOOK: Duration = Duration::from_secs(5);
+
+/// Between the end of a pass and one that an arrival begins lies so long, at least.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Why a sleep has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slept {
+    /// An interval has passed since the last pass that was due, or remediation was switched on.
+    Due,
+    /// What kept the last pass from its work is worth another look.
+    Sooner,
+    /// Something has arrived.
+    Arrival,
+}
 
 impl Drain {
     /// After how long a gate that is shut is worth another look; `None` for a whole interval.
@@ -28,34 +44,61 @@ impl Drain {
         }
     }
 
-    /// Sleeps until the next pass is due. A changed interval moves the time, and switching on ends
-    /// the sleep.
+    /// Sleeps until the next pass is due, an interval after the last that was. A changed interval
+    /// moves the time, and switching on ends the sleep.
+    ///
+    /// So does an arrival, if the drain is to be woken for it and the last pass had nothing left to
+    /// do: what has stopped one does not go away because something more has arrived.
     pub(super) async fn sleep(
         &mut self,
-        began: Instant,
+        regular: Instant,
         sooner: Option<Duration>,
         ended: &Ended,
         cancel: &CancellationToken,
-    ) {
+    ) -> Slept {
         let ended_at = Instant::now();
         loop {
             let settings = self.settings.borrow_and_update().clone();
             if settings.enabled && *ended == Ended::Disabled {
-                return;
+                return Slept::Due;
             }
             let interval = settings.interval;
-            let due = match sooner {
-                Some(wait) => ended_at + wait.min(interval),
-                None => began + interval,
+            let (due, why) = match sooner {
+                Some(wait) => (ended_at + wait.min(interval), Slept::Sooner),
+                None => (regular + interval, Slept::Due),
             };
             let left = due.saturating_duration_since(Instant::now());
             self.pulse.expect_within(left + self.config.patience);
+            let (_, taken) = taken_since(self.learnt.taken, ended_at, interval);
+            let idle = matches!(ended, Ended::Empty | Ended::Drained);
+            let heeds = idle && taken < quota(&self.source.settings(&settings));
             tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep_until(due) => return,
+                () = cancel.cancelled() => return why,
+                () = tokio::time::sleep_until(due) => return why,
                 Ok(()) = self.settings.changed() => {}
+                () = rings(self.bell.as_mut(), ended_at + GATHER), if heeds => {
+                    self.metrics.woken();
+                    return Slept::Arrival;
+                }
             }
         }
+    }
+}
+
+/// Waits until something has arrived, but not before that time; for ever without a bell.
+async fn rings(bell: Option<&mut Bell>, earliest: Instant) {
+    let Some(bell) = bell else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep_until(earliest).await;
+    bell.rings().await;
+}
+
+/// How many messages may be taken in an interval.
+pub(super) fn quota(settings: &Settings) -> u64 {
+    match (settings.adaptive, settings.batches_per_cycle) {
+        (true, _) | (_, 0) => u64::MAX,
+        (_, batches) => batches.saturating_mul(settings.batch_size),
     }
 }
 

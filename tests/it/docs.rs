@@ -92,6 +92,7 @@ fn imports_stay_in_their_files() {
                 "link/sentinel.rs",
                 "dlq/redis.rs",
                 "dlq/ahead.rs",
+                "dlq/bell.rs",
                 "dlq/latch.rs",
                 "audit/",
                 "operate.rs",

@@ -38,3 +38,4 @@ mod soak;
 mod sources;
 mod support;
 mod traces;
+mod wake;

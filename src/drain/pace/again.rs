@@ -1,5 +1,7 @@
 //! Which messages wait before they are replayed again.
 
+use std::time::Duration;
+
 use super::{Memory, PaceRules};
 use crate::drain::plan::Again;
 
@@ -25,10 +27,7 @@ impl Memory {
             return None;
         }
         let pause = i64::try_from(rules.retry_after.as_secs()).unwrap_or(i64::MAX);
-        let is_within = |at: i64, pause: i64| {
-            let left = at.saturating_add(pause).saturating_sub(second);
-            (1..=pause).contains(&left)
-        };
+        let is_within = |at: i64, pause: i64| is_within(at, second, pause);
         let latest = self.bounces.latest();
         let sparing = self.failed > 0 && depth <= rules.canary_size;
         let mut replayed = again.iter().enumerate();
@@ -47,4 +46,20 @@ impl Memory {
         });
         first.map(|(_, again)| again.place)
     }
+}
+
+/// The place of the first of these that was replayed less than this time ago.
+#[must_use]
+pub fn first_within(again: &[Again], second: i64, pause: Duration) -> Option<usize> {
+    let pause = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
+    let first = again
+        .iter()
+        .find(|again| is_within(again.at, second, pause));
+    first.map(|again| again.place)
+}
+
+/// Whether this second lies less than so many seconds back; one that has not come yet does not.
+fn is_within(at: i64, second: i64, pause: i64) -> bool {
+    let left = at.saturating_add(pause).saturating_sub(second);
+    (1..=pause).contains(&left)
 }
