@@ -196,6 +196,7 @@ impl App {
             drains.push(Drain {
                 config: DrainConfig {
                     batch_max_bytes: config.batch_max_bytes,
+                    stall_max: config.stall_max,
                     stamp: config.stamp,
                     instance: config.audit.instance.clone(),
                     audit: trail.as_ref().map(|trail| trail.key.clone()),

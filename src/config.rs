@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::audit::AuditConfig;
 use crate::dlq::overflow::GuardedLists;
@@ -58,6 +59,8 @@ pub struct Config {
     pub dynamic: bool,
     /// Bytes in a batch, at most.
     pub batch_max_bytes: u64,
+    /// For how long a batch may keep Redis from other clients; 0 = as long as it takes.
+    pub stall_max: Duration,
     /// Whether replays are stamped.
     pub stamp: bool,
     /// Whether an arrival begins a pass before its time.
@@ -183,6 +186,7 @@ impl Config {
         let guard_vars = reader.section()?;
         let guard = reader.guard(guard_vars, &redis, guarded);
         let max_bytes = vars.remediation_batch_max_bytes;
+        let stall_max = vars.remediation_stall_max_ms;
         let config = Self {
             metrics_port,
             health_port,
@@ -199,6 +203,7 @@ impl Config {
                 .take("DYNAMIC_CONFIG_ENABLED", vars.dynamic_config_enabled)
                 .0,
             batch_max_bytes: reader.take("REMEDIATION_BATCH_MAX_BYTES", max_bytes).0,
+            stall_max: Duration::from_millis(reader.take("REMEDIATION_STALL_MAX_MS", stall_max).0),
             stamp,
             wake_on_arrival: reader.wake(vars.remediation_wake_on_arrival, stamp),
             audit,

@@ -14,6 +14,7 @@ pub mod report;
 mod rest;
 mod spans;
 pub mod status;
+pub mod stride;
 pub mod systemic;
 mod tell;
 
@@ -43,6 +44,7 @@ use pace::{Act, Decision, Memory, View, Waiting};
 use report::{Ended, Report};
 use rest::Slept;
 use status::Board;
+use stride::Stride;
 use systemic::Systemic;
 use tell::Trouble;
 
@@ -61,6 +63,8 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(250);
 pub struct DrainConfig {
     /// Bytes in a batch, at most.
     pub batch_max_bytes: u64,
+    /// For how long a batch may keep Redis from other clients; 0 = as long as it takes.
+    pub stall_max: Duration,
     /// Whether replays are stamped.
     pub stamp: bool,
     /// Who we are.
@@ -119,6 +123,8 @@ pub struct Learnt {
     gate: Option<Gate>,
     /// Batches are smaller by this power of two, because a larger one got no answer.
     easing: u32,
+    /// How many messages keep Redis busy for how long.
+    stride: Stride,
     /// When the interval began that the batches of a pass count for, and how many messages were
     /// taken in it: a pass that was held and comes again soon takes no more than what is left.
     taken: Option<(Instant, u64)>,
@@ -133,6 +139,7 @@ impl Default for Learnt {
             systemic: Systemic::default(),
             gate: None,
             easing: 0,
+            stride: Stride::default(),
             taken: None,
             woken: false,
         }

@@ -90,6 +90,7 @@ pub struct DrainMetrics {
     loops: IntCounter,
     passes: IntCounterVec,
     woken: IntCounterVec,
+    stall: Histogram,
     duration: Histogram,
     commit: Histogram,
     replayed: IntCounter,
@@ -219,6 +220,11 @@ impl DrainMetrics {
                 "Time that the commit of a batch took, in seconds, the network included",
                 &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0],
             )?,
+            stall: new.histogram(
+                "mutt_remediation_stall_seconds",
+                "Time for which a batch kept Redis from other clients, in seconds, by the clock of Redis",
+                &[0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0],
+            )?,
             replayed: new.counter(
                 "mutt_remediation_replay_success_total",
                 "Dead letters sent back to work",
@@ -345,6 +351,11 @@ impl SourceMetrics {
     /// A batch was committed.
     pub fn committed(&self, took: Duration) {
         self.all.commit.observe(took.as_secs_f64());
+    }
+
+    /// A batch kept Redis from other clients for so long.
+    pub fn stalled(&self, busy: Duration) {
+        self.all.stall.observe(busy.as_secs_f64());
     }
 
     /// Messages arrived at their destination. What an operator began is counted as the operator's.

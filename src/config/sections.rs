@@ -43,6 +43,7 @@ pub(super) struct PaceVars {
 #[derive(Deserialize)]
 pub(super) struct FixedVars {
     pub(super) remediation_batch_max_bytes: Field<Whole<1, 536_870_912>>,
+    pub(super) remediation_stall_max_ms: Field<Whole<0, 10_000>>,
     pub(super) replay_stamp: Field<Flag>,
     pub(super) remediation_wake_on_arrival: Field<Flag>,
     pub(super) replay_required_fields: Option<Field<Names>>,

@@ -69,6 +69,11 @@ pub const GROUPS: &[Group] = &[
                 "bytes in a batch, at most; a larger message travels alone",
             ),
             var(
+                "REMEDIATION_STALL_MAX_MS",
+                "1",
+                "milliseconds that a batch may keep Redis from other clients, as its clock tells; batches are made smaller for it; 0 = no limit",
+            ),
+            var(
                 "MAX_POISON_RETRIES",
                 "3",
                 "a message that failed this often goes to the dead list; 0 = every message does",

@@ -1,5 +1,7 @@
 //! The dead letter queue, wherever its lists lie.
 
+use std::time::Duration;
+
 use super::redis::{Limits, Lists, Queue as OneSlot};
 use super::spread::{self, NoRoom};
 use super::{Committed, Disposition, Entry, Error, Peeked, Proviso, Transfer};
@@ -149,6 +151,25 @@ impl Queue {
     /// show it.
     pub async fn commit(&mut self, transfers: &[Transfer]) -> Result<Committed, Error> {
         self.commit_below(transfers, 0).await
+    }
+
+    /// For how long the last commit kept the server from other clients, by the server's clock; `None`
+    /// where it does not tell, and where a commit takes two steps.
+    #[must_use]
+    pub fn busy(&self) -> Option<Duration> {
+        match self {
+            Self::Together(queue) => queue.busy(),
+            Self::Spread(_) => None,
+        }
+    }
+
+    /// Whether [`busy`](Self::busy) is to be expected of the next commit.
+    #[must_use]
+    pub fn tells_time(&self) -> bool {
+        match self {
+            Self::Together(queue) => queue.tells_time(),
+            Self::Spread(_) => false,
+        }
     }
 
     /// As [`commit`](Self::commit), unless that would lift the target above this depth; 0 is no

@@ -64,6 +64,10 @@ pub struct Queue {
     calm: Calm,
     /// Something may have been moved that too few replicas have.
     unreplicated: bool,
+    /// Whether the server tells what time it is; `None` where it has not been asked.
+    clock: Option<bool>,
+    /// For how long the last commit kept the server from others, where it told.
+    busy: Option<Duration>,
 }
 
 /// What a connection is in.
@@ -111,6 +115,8 @@ impl Queue {
             watches: true,
             loadable: false,
             calm: Calm::default(),
+            clock: None,
+            busy: None,
         }
     }
 
@@ -184,6 +190,7 @@ impl Queue {
         ceiling: u64,
     ) -> Result<Committed, Error> {
         self.unreplicated = self.link.waits();
+        self.busy = None;
         let answer = match transfers {
             [one] if one.entry.0.len() > LARGE => self.commit_by_digest(one, ceiling).await,
             _ => match self.commit_watched(transfers, ceiling).await.transpose() {
@@ -192,9 +199,43 @@ impl Queue {
             },
         };
 
+        match answer.as_deref() {
+            Ok([_, _, Value::Int(micros)]) => {
+                self.busy = u64::try_from(*micros).ok().map(Duration::from_micros);
+            }
+            Ok([_, _]) => self.clock = Some(false),
+            _ => {}
+        }
         answer
             .and_then(|answer| committed(&answer))
             .map_err(|source| self.commit_error(source))
+    }
+
+    /// For how long the last commit kept the server from other clients, by the server's clock; `None`
+    /// where it does not tell.
+    #[must_use]
+    pub fn busy(&self) -> Option<Duration> {
+        self.busy
+    }
+
+    /// Whether the server is not known to keep the time to itself.
+    #[must_use]
+    pub fn tells_time(&self) -> bool {
+        self.clock != Some(false)
+    }
+
+    /// Asks whether the server tells the time: in a transaction it would be too late, for what is
+    /// refused there has all of it refused.
+    async fn ask_for_clock(&mut self) -> Result<(), link::Error> {
+        if self.clock.is_none() {
+            let answer = self.link.call::<Value>(&redis::cmd("TIME")).await;
+            self.clock = match answer {
+                Ok(answer) => Some(micros(&answer).is_some()),
+                Err(error) if error.reason == Reason::NoPermission => Some(false),
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// Makes sure before a batch that the one before it is replicated; nothing to move needs no
@@ -361,6 +402,7 @@ impl Queue {
         self.leave_transaction().await;
         let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
         if self.watches && allowed {
+            self.ask_for_clock().await?;
             let mut watched = self.watch_and_read(limits).await;
             if matches!(&watched, Err(error) if error.reason == Reason::NoScript) {
                 PEEK.load(&mut self.link).await?;
@@ -462,7 +504,11 @@ impl Queue {
             return Ok(None);
         }
         let size = transfers.iter().map(Transfer::size).sum();
-        let mut pipeline = Pipeline::with_capacity(4);
+        let clocked = self.clock == Some(true);
+        let mut pipeline = Pipeline::with_capacity(9);
+        if clocked {
+            pipeline.cmd("TIME");
+        }
         let mut counts = [0; 2];
         let lists = [
             (&self.lists.target, Place::Target),
@@ -484,17 +530,20 @@ impl Queue {
         }
         pipeline.add_command(no_trim(&self.lists.source)).ignore();
         pipeline.add_command(self.settle_command(transfers, counts, ceiling));
+        if clocked {
+            pipeline.cmd("TIME");
+        }
         pipeline.cmd("EXEC");
         match self.link.call_raw(&pipeline).await?.pop() {
             // The source was touched.
             Some(Value::Nil) => return Ok(None),
-            Some(Value::Array(mut answers)) => match answers.pop() {
+            Some(Value::Array(mut answers)) => match settled(&mut answers, clocked) {
                 Some(Value::Array(answer)) if answer.first() != Some(&Value::Int(-1)) => {
                     self.loadable = true;
                     return Ok(Some(answer));
                 }
                 // The pushes were taken back.
-                Some(Value::Array(why)) if why.last() == Some(&Value::BulkString(FULL.into())) => {
+                Some(Value::Array(why)) if why.get(1) == Some(&Value::BulkString(FULL.into())) => {
                     return Ok(Some(vec![Value::Int(-2)]));
                 }
                 Some(Value::Array(why)) => tracing::debug!(?why, "transaction undone"),
@@ -509,7 +558,8 @@ impl Queue {
             refused => tracing::debug!(?refused, "transaction refused"),
         }
         // Nothing was moved. Comparing is safe and tells; on a new line, because this one may be in
-        // the transaction still.
+        // the transaction still. The right to ask for the time may be what has gone.
+        self.clock = None;
         self.give_line_up();
         self.refused = Some(Instant::now());
         Ok(None)
@@ -637,6 +687,28 @@ impl Queue {
     }
 }
 
+/// What the script that settles has answered in a transaction that ended, and behind it how many
+/// microseconds passed in it, where it began and ended with the time.
+fn settled(answers: &mut Vec<Value>, clocked: bool) -> Option<Value> {
+    if !clocked {
+        return answers.pop();
+    }
+    let (ended, began) = (answers.pop()?, micros(answers.first()?));
+    let mut settled = answers.pop();
+    if let Some(Value::Array(answer)) = &mut settled
+        && let (Some(ended), Some(began)) = (micros(&ended), began)
+    {
+        answer.push(Value::Int(ended - began));
+    }
+    settled
+}
+
+/// The answer to TIME: seconds and microseconds.
+fn micros(answer: &Value) -> Option<i64> {
+    let (seconds, micros): (i64, i64) = redis::from_redis_value_ref(answer).ok()?;
+    seconds.checked_mul(1_000_000)?.checked_add(micros)
+}
+
 /// Trims nothing. Redis refuses it, and with it the whole transaction, to a user who may not trim;
 /// within the script it would be too late to find that out.
 fn no_trim(list: &str) -> Cmd {
@@ -738,7 +810,8 @@ fn committed(answer: &[Value]) -> Result<Committed, link::Error> {
     match *answer {
         [Value::Int(-1)] => Ok(Committed::Conflict),
         [Value::Int(-2)] => Ok(Committed::Full),
-        [Value::Int(replayed), Value::Int(dead)] => Ok(Committed::Moved {
+        [Value::Int(replayed), Value::Int(dead)]
+        | [Value::Int(replayed), Value::Int(dead), Value::Int(_)] => Ok(Committed::Moved {
             replayed: u64::try_from(replayed).map_err(|_| unexpected("commit"))?,
             dead: u64::try_from(dead).map_err(|_| unexpected("commit"))?,
         }),

@@ -36,6 +36,7 @@ impl Drain {
         if count == 0 {
             return Ok(Some(waiting(report)));
         }
+        let count = count.min(self.stride());
         let rules = self.rules(settings);
         view.second = now();
         let had_stopped = self.learnt.systemic.is_on();
@@ -82,6 +83,7 @@ impl Drain {
                 self.count(&plan);
                 self.learn(&view, replayed, &plan, settings);
                 self.learnt.systemic.moved(size, &used_up, view.second);
+                self.kept_busy(size);
                 report.replayed += replayed;
                 report.dead += dead;
                 self.board.moved(replayed, dead);
@@ -226,6 +228,26 @@ impl Drain {
             .replicated()
             .await
             .inspect_err(|_| self.metrics.wait_short())
+    }
+
+    /// How many messages may go without keeping Redis from others for too long, as far as is known.
+    fn stride(&self) -> u64 {
+        let unbounded = self.config.stall_max.is_zero() || !self.queue.tells_time();
+        if unbounded {
+            u64::MAX
+        } else {
+            self.learnt.stride.limit()
+        }
+    }
+
+    /// Takes note of how long the last batch kept Redis from others.
+    fn kept_busy(&mut self, size: u64) {
+        let Some(busy) = self.queue.busy() else {
+            return;
+        };
+        self.metrics.stalled(busy);
+        let stride = std::mem::take(&mut self.learnt.stride);
+        self.learnt.stride = stride.moved(size, busy, self.config.stall_max);
     }
 
     fn limits(&self, count: u64) -> Limits {

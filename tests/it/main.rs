@@ -36,6 +36,7 @@ mod shutdown;
 mod slo;
 mod soak;
 mod sources;
+mod stall;
 mod support;
 mod traces;
 mod wake;
