@@ -158,6 +158,8 @@ struct Progress {
     finished: bool,
     /// How long to wait before the next look.
     look: Duration,
+    /// What part of a whole batch the last one was, where it would have kept Redis for too long.
+    part: f64,
 }
 
 impl Drain {
@@ -290,6 +292,7 @@ impl Drain {
             conflicts: 0,
             finished: false,
             look: FIRST_LOOK,
+            part: 1.0,
         };
         loop {
             self.pulse.expect_within(self.config.patience);
@@ -326,7 +329,7 @@ impl Drain {
                         return Ok(ended);
                     }
                     progress.look = FIRST_LOOK;
-                    settings.batch_pause
+                    settings.batch_pause.mul_f64(progress.part)
                 }
                 Act::Wait(Waiting::Gate, _) => {
                     let Gate::Shut(why) = decision.gate else {

@@ -20,6 +20,8 @@ use crate::link::{self, Link, LinkConfig, Reason};
 const DISTRUST: Duration = Duration::from_secs(5);
 /// How often where the server does not tell.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks lies so long, at least: the list may be changed by others who empty it again.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Rings when a list holds something.
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Bell {
                 Ok(_) => return,
                 Err(error) => tracing::debug!(%error, "arrivals cannot be seen"),
             }
+            tokio::time::sleep(BREATH).await;
             if self.way == Way::Told(self.link.opened()) {
                 // A word, the end of the line, or the end of trust.
                 let _ = timeout(DISTRUST, self.unasked.recv()).await;

@@ -18,10 +18,9 @@
 -- Behind them: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
--- Returns {replayed, dead, microseconds}, or {-1} when the tail is not what the caller saw, too few would stay or the
--- lease is somebody else's, or {-2} when KEYS[2] would be lifted too high. The microseconds tell for
--- how long others had to wait, as far as is seen from here: twice what passed, because to hand the
--- entries to a script takes Redis as long again. Whoever may not ask for the time is not told.
+-- Returns {replayed, dead, began}, or {-1} when the tail is not what the caller saw, too few would stay or the
+-- lease is somebody else's, or {-2} when KEYS[2] would be lifted too high. `began` is the time in
+-- microseconds, to whoever may ask for it. From Redis 7.2 on it stands still while a script runs.
 --
 -- A batch of which all goes nowhere is moved by the same text under '#!lua flags=allow-oom': it makes
 -- room, which is what a server at maxmemory needs, and all that it writes is its entry in the audit,
@@ -40,12 +39,9 @@
 --  * What cannot be told to the audit is not done: it is written first.
 --  * Entries are pushed oldest first to the left, so that readers on the right meet them in order.
 
-local function micros()
-  if not redis.acl_check_cmd('time') then return nil end
-  local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
-end
-local began = micros()
+-- A server that does not know the command raises.
+local known, may = pcall(redis.acl_check_cmd, 'time')
+local began = known and may and redis.call('TIME')
 
 for _, key in ipairs({ KEYS[1], KEYS[2], KEYS[3] }) do
   local kind = redis.call('TYPE', key).ok
@@ -130,5 +126,4 @@ end
 push_all(KEYS[2], replays)
 push_all(KEYS[3], dead)
 redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-local ended = began and micros()
-return { #replays, #dead, ended and (ended - began) * 2 }
+return { #replays, #dead, began and began[1] * 1000000 + began[2] or nil }

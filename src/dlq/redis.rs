@@ -64,8 +64,7 @@ pub struct Queue {
     calm: Calm,
     /// Something may have been moved that too few replicas have.
     unreplicated: bool,
-    /// Whether the server tells what time it is; `None` where it has not been asked.
-    clock: Option<bool>,
+    clock: Clock,
     /// For how long the last commit kept the server from others, where it told.
     busy: Option<Duration>,
 }
@@ -79,6 +78,16 @@ enum Line {
     Watching(u64),
     /// The connection of this number is in a transaction that watches the source.
     InTransaction(u64),
+}
+
+/// Whether the server tells what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// It has not been asked.
+    ToAsk,
+    Tells,
+    /// It did not at this moment.
+    Silent(Instant),
 }
 
 /// A part of what is peeked, oldest first.
@@ -115,7 +124,7 @@ impl Queue {
             watches: true,
             loadable: false,
             calm: Calm::default(),
-            clock: None,
+            clock: Clock::ToAsk,
             busy: None,
         }
     }
@@ -199,12 +208,8 @@ impl Queue {
             },
         };
 
-        match answer.as_deref() {
-            Ok([_, _, Value::Int(micros)]) => {
-                self.busy = u64::try_from(*micros).ok().map(Duration::from_micros);
-            }
-            Ok([_, _]) => self.clock = Some(false),
-            _ => {}
+        if let Ok([_, _, Value::Int(micros)]) = answer.as_deref() {
+            self.busy = u64::try_from(*micros).ok().map(Duration::from_micros);
         }
         answer
             .and_then(|answer| committed(&answer))
@@ -221,20 +226,39 @@ impl Queue {
     /// Whether the server is not known to keep the time to itself.
     #[must_use]
     pub fn tells_time(&self) -> bool {
-        self.clock != Some(false)
+        !matches!(self.clock, Clock::Silent(_))
     }
 
     /// Asks whether the server tells the time: in a transaction it would be too late, for what is
     /// refused there has all of it refused.
     async fn ask_for_clock(&mut self) -> Result<(), link::Error> {
-        if self.clock.is_none() {
-            let answer = self.link.call::<Value>(&redis::cmd("TIME")).await;
-            self.clock = match answer {
-                Ok(answer) => Some(micros(&answer).is_some()),
-                Err(error) if error.reason == Reason::NoPermission => Some(false),
-                Err(error) => return Err(error),
-            };
+        let known = match self.clock {
+            Clock::ToAsk => false,
+            Clock::Tells => true,
+            Clock::Silent(since) => since.elapsed() < REFUSED_FOR,
+        };
+        if known {
+            return Ok(());
         }
+        let answer = self.link.call::<Value>(&redis::cmd("TIME")).await;
+        let error = match answer {
+            Ok(answer) if micros(&answer).is_some() => {
+                self.clock = Clock::Tells;
+                return Ok(());
+            }
+            Ok(_) => unexpected("clock"),
+            Err(error) if error.is_answer() => error,
+            Err(error) => return Err(error),
+        };
+        if self.clock == Clock::ToAsk {
+            tracing::info!(
+                list = self.lists.source,
+                reason = %error.reason,
+                %error,
+                "redis does not tell the time, so batches are as large as REMEDIATION_BATCH_SIZE says"
+            );
+        }
+        self.clock = Clock::Silent(Instant::now());
         Ok(())
     }
 
@@ -401,8 +425,8 @@ impl Queue {
     async fn first_piece(&mut self, limits: Limits) -> Result<Piece, link::Error> {
         self.leave_transaction().await;
         let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
+        self.ask_for_clock().await?;
         if self.watches && allowed {
-            self.ask_for_clock().await?;
             let mut watched = self.watch_and_read(limits).await;
             if matches!(&watched, Err(error) if error.reason == Reason::NoScript) {
                 PEEK.load(&mut self.link).await?;
@@ -504,7 +528,7 @@ impl Queue {
             return Ok(None);
         }
         let size = transfers.iter().map(Transfer::size).sum();
-        let clocked = self.clock == Some(true);
+        let clocked = self.clock == Clock::Tells;
         let mut pipeline = Pipeline::with_capacity(9);
         if clocked {
             pipeline.cmd("TIME");
@@ -530,14 +554,17 @@ impl Queue {
         }
         pipeline.add_command(no_trim(&self.lists.source)).ignore();
         pipeline.add_command(self.settle_command(transfers, counts, ceiling));
+        pipeline.cmd("EXEC");
         if clocked {
             pipeline.cmd("TIME");
         }
-        pipeline.cmd("EXEC");
-        match self.link.call_raw(&pipeline).await?.pop() {
+        let mut answers = self.link.call_raw(&pipeline).await?;
+        // Within a transaction the time stands still from Redis 7.2 on.
+        let ended = if clocked { answers.pop() } else { None };
+        match answers.pop() {
             // The source was touched.
             Some(Value::Nil) => return Ok(None),
-            Some(Value::Array(mut answers)) => match settled(&mut answers, clocked) {
+            Some(Value::Array(answers)) => match settled(answers, ended.as_ref()) {
                 Some(Value::Array(answer)) if answer.first() != Some(&Value::Int(-1)) => {
                     self.loadable = true;
                     return Ok(Some(answer));
@@ -559,7 +586,7 @@ impl Queue {
         }
         // Nothing was moved. Comparing is safe and tells; on a new line, because this one may be in
         // the transaction still. The right to ask for the time may be what has gone.
-        self.clock = None;
+        self.clock = Clock::ToAsk;
         self.give_line_up();
         self.refused = Some(Instant::now());
         Ok(None)
@@ -621,7 +648,8 @@ impl Queue {
         let pairs = transfers.iter().flat_map(entry_and_body);
         let command = self.commit_command("compare", transfers, ceiling, pairs);
         let script = commit_script(transfers);
-        script.call(&mut self.link, &command).await
+        let clocked = self.clock == Clock::Tells;
+        script.call_timed(&mut self.link, command, clocked).await
     }
 
     /// The commit of one entry that is too large to be sent around once or twice more.
@@ -642,7 +670,8 @@ impl Queue {
         let transfers = std::slice::from_ref(transfer);
         let command = self.commit_command("digest", transfers, ceiling, arguments);
         let script = commit_script(transfers);
-        script.call(&mut self.link, &command).await
+        // One message cannot be made fewer, so that nobody asks how long it takes.
+        script.call_timed(&mut self.link, command, false).await
     }
 
     fn commit_command<'a>(
@@ -687,16 +716,13 @@ impl Queue {
     }
 }
 
-/// What the script that settles has answered in a transaction that ended, and behind it how many
-/// microseconds passed in it, where it began and ended with the time.
-fn settled(answers: &mut Vec<Value>, clocked: bool) -> Option<Value> {
-    if !clocked {
-        return answers.pop();
-    }
-    let (ended, began) = (answers.pop()?, micros(answers.first()?));
+/// What the script that settles has answered in a transaction, and behind it how many microseconds
+/// passed from its beginning, of which its first answer tells, to this time.
+fn settled(mut answers: Vec<Value>, ended: Option<&Value>) -> Option<Value> {
+    let began = ended.and_then(|_| answers.first().and_then(micros));
     let mut settled = answers.pop();
     if let Some(Value::Array(answer)) = &mut settled
-        && let (Some(ended), Some(began)) = (micros(&ended), began)
+        && let (Some(ended), Some(began)) = (ended.and_then(micros), began)
     {
         answer.push(Value::Int(ended - began));
     }
@@ -880,6 +906,38 @@ impl Script {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(&*self.source);
         link.call(&load).await
+    }
+
+    /// Calls the script as below. Where it ends its answer with the time, in microseconds, that is
+    /// made the time that has passed since.
+    async fn call_timed(
+        &self,
+        link: &mut Link,
+        command: Cmd,
+        clocked: bool,
+    ) -> Result<Vec<Value>, link::Error> {
+        if !clocked {
+            let answer: Vec<Value> = self.call(link, &command).await?;
+            return Ok(answer.into_iter().take(2).collect());
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(command);
+        pipeline.cmd("TIME");
+        let mut answers = link.call_raw(&pipeline).await?;
+        if let Some(Err(error)) = answers.first().cloned().map(link::checked)
+            && error.reason == Reason::NoScript
+        {
+            self.load(link).await?;
+            answers = link.call_raw(&pipeline).await?;
+        }
+        let ended = answers.pop().as_ref().and_then(micros);
+        let answer = answers.pop().ok_or_else(|| unexpected("commit"))?;
+        let mut answer: Vec<Value> = link::read(answer)?;
+        if let [_, _, Value::Int(began)] = answer[..] {
+            answer.truncate(2);
+            answer.extend(ended.map(|ended| Value::Int(ended - began)));
+        }
+        Ok(answer)
     }
 
     /// Calls the script. A server that does not know it has not run it, so that loading it and

@@ -36,7 +36,10 @@ impl Drain {
         if count == 0 {
             return Ok(Some(waiting(report)));
         }
+        // Smaller batches have shorter pauses between them, or the pace would be another.
+        let uncut = count;
         let count = count.min(self.stride());
+        progress.part = part(count, uncut);
         let rules = self.rules(settings);
         view.second = now();
         let had_stopped = self.learnt.systemic.is_on();
@@ -68,10 +71,11 @@ impl Drain {
         if size == 0 {
             return Ok(Some(done(report)));
         }
-        let counts = if count < settings.batch_size {
-            size
-        } else {
+        // One that its bytes have cut short counts as a batch, but not one that there was no more of.
+        let counts = if size < count && size < depth {
             settings.batch_size
+        } else {
+            size
         };
         let committed = self.commit(&plan, pace.target_max_depth).await;
         if committed.is_err() {
@@ -266,4 +270,10 @@ impl Drain {
             traced: self.tracer.is_on(),
         }
     }
+}
+
+/// What part of a batch goes.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand messages")]
+fn part(count: u64, uncut: u64) -> f64 {
+    count as f64 / uncut.max(1) as f64
 }

@@ -26,8 +26,9 @@ impl Stride {
     /// Takes note of a batch that kept Redis busy for so long, which is to be no more than `most`.
     #[must_use]
     pub fn moved(mut self, messages: u64, busy: Duration, most: Duration) -> Self {
-        if messages < LEAST && busy <= most {
-            // It says little of larger ones.
+        let before = self.limit();
+        if messages < before / 2 && busy <= most {
+            // What a batch costs besides its messages has a small one look dear.
             return self;
         }
         #[expect(clippy::cast_precision_loss, reason = "a few thousand messages")]
@@ -48,8 +49,7 @@ impl Stride {
             reason = "as many as fit"
         )]
         let limit = (most.as_secs_f64() / dear) as u64;
-        // What a batch costs besides its messages has a small one look dear, and a large one cheap.
-        let limit = limit.min(messages.saturating_mul(2));
+        let limit = limit.min(before.max(messages.saturating_mul(2)));
         self.limit = Some(limit.max(LEAST));
         self
     }
@@ -108,9 +108,22 @@ mod tests {
 
     #[test]
     fn small_batches_do_not_make_the_next_ones_small() {
-        let batch = Duration::from_micros(300);
-        let stride = after(30, 3, batch, Duration::from_micros(2));
-        assert_eq!(stride.limit(), FIRST);
+        let [batch, message] = [300, 2].map(Duration::from_micros);
+        let steady = after(30, 10_000, batch, message);
+        for there in [1, 3, 10, 40, 99] {
+            let mut stride = steady.clone();
+            for _ in 0..30 {
+                let busy = batch + message * there;
+                stride = stride.moved(u64::from(there), busy, MOST);
+            }
+            assert_eq!(stride.limit(), steady.limit(), "{there}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_makes_no_batch_more_than_twice_as_large() {
+        let stride = Stride::default().moved(100, Duration::ZERO, MOST);
+        assert_eq!(stride.limit(), 200);
     }
 
     proptest! {

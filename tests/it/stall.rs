@@ -3,6 +3,7 @@
 use crate::support::{Daemon, Redis, SOURCE, TARGET, until};
 
 const COUNT: &str = "mutt_remediation_stall_seconds_count";
+const SUM: &str = "mutt_remediation_stall_seconds_sum";
 const WHOLE: [(&str, &str); 3] = [
     ("REMEDIATION_BATCH_SIZE", "5000"),
     ("REMEDIATION_BATCHES_PER_CYCLE", "1"),
@@ -45,6 +46,44 @@ async fn a_batch_begins_small_and_the_pass_moves_as_many_as_it_would_have() {
     are_all_there(&redis, 5_000).await;
     // A hundred, then at most twice as many each time.
     daemon.until_metric(COUNT, |batches| batches >= 6.0).await;
+    is_measured(&daemon).await;
+}
+
+/// No server moves 5,000 messages within a fifth of a millisecond, unless its clock stands still.
+async fn is_measured(daemon: &Daemon) {
+    let sum = daemon.metric(SUM).await.expect("a sum");
+    assert!(sum > 0.000_2, "{sum}");
+}
+
+#[tokio::test]
+async fn batches_that_their_bytes_cut_short_are_as_many_as_ever() {
+    let redis = Redis::start();
+    let letters: Vec<String> = (0..300)
+        .map(|id| format!(r#"{{"id":{id},"text":"{}"}}"#, "x".repeat(10_000)))
+        .collect();
+    redis.dead_letter(&letters).await;
+    let bytes = ("REMEDIATION_BATCH_MAX_BYTES", "100000");
+    let variables: Vec<_> = WHOLE.iter().chain([&bytes]).copied().collect();
+    let daemon = Daemon::start(&redis, &variables);
+    let drained = "mutt_remediation_passes_total{outcome=\"drained\",source=\"alerter\"}";
+    daemon.until_metric(drained, |passes| passes == 1.0).await;
+    assert_eq!(redis.len(TARGET).await, 9, "one batch, as was asked for");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_time_is_drained_in_whole_batches() {
+    for denied in ["+watch", "-watch"] {
+        let redis = Redis::with(&["--rename-command", "TIME", ""]);
+        let words = format!("ACL SETUSER worker on >secret ~* &* +@all {denied}");
+        redis
+            .command::<()>(&words.split(' ').collect::<Vec<_>>())
+            .await;
+        let worker = [("REDIS_USERNAME", "worker"), ("REDIS_PASSWORD", "secret")];
+        let daemon = drained(&redis, 5_000, &worker).await;
+        are_all_there(&redis, 5_000).await;
+        assert_eq!(daemon.metric(COUNT).await, Some(0.0));
+        daemon.until_logged("redis does not tell the time").await;
+    }
 }
 
 #[tokio::test]
@@ -82,6 +121,9 @@ async fn a_batch_that_is_compared_is_measured_as_well_and_without_the_right_it_i
         let batches = daemon.metric(COUNT).await.expect("a count");
         assert_eq!(batches >= 6.0, measured, "{denied}: {batches}");
         assert_eq!(batches == 0.0, !measured, "{denied}: {batches}");
+        if measured {
+            is_measured(&daemon).await;
+        }
     }
 }
 
