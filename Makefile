@@ -1,7 +1,7 @@
 # `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench pace failover operate overload soak plots rules image test-image sbom deb licences release clean
+.PHONY: help setup build demo test screenshots dashboards servers chaos fuzz mutants check bench moves pace failover operate overload soak plots rules image test-image sbom deb licences release clean
 
 # The release that `make image` labels the image with.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -70,6 +70,10 @@ bench: ## messages a second, beside the Python worker's way
 pace: ## what the adaptive pace does after an outage, and what it costs
 	@.ci/setup test
 	cargo bench --locked --bench pace
+
+moves: ## the ways in which a batch could move, beside the one that was chosen
+	@.ci/setup test
+	cargo bench --locked --bench moves
 
 failover: ## what a failover brings back, and what waiting for replicas costs
 	@.ci/setup test

@@ -89,15 +89,11 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         start = start.min(run.start_to_first);
     }
     let idle = pings(server.port(), Duration::from_secs(2)).await?;
-    fill(&mut redis, messages).await?;
-    let running = Daemon::start(&server, 10, None, dir.path())?;
-    wait_for_first(&mut redis, messages).await?;
-    let busy = pings(server.port(), Duration::from_secs(3)).await?;
-    let left: usize = redis::cmd("LLEN")
-        .arg(SOURCE)
-        .query_async(&mut redis)
-        .await?;
-    drop(running);
+    let mut stalls = vec![];
+    for (batch, limit) in [(10, "1"), (BATCH, "1"), (10_000, "1"), (10_000, "0")] {
+        let busy = pings_while_draining(&server, &mut redis, (batch, limit), dir.path()).await?;
+        stalls.push((batch, limit, busy));
+    }
 
     row("the Python worker's loop", &rate(python));
     row(
@@ -141,11 +137,36 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         ),
     );
     row("PING of another client, idle server", &idle.to_string());
-    row("PING while draining, batches of 10", &busy.to_string());
-    if left == 0 {
-        say("the queue ran empty while the PINGs were measured: use more messages");
+    for (batch, limit, busy) in stalls {
+        let bound = if limit == "0" { ", no limit" } else { "" };
+        let name = format!("PING while draining, batches of {batch}{bound}");
+        row(&name, &busy.to_string());
     }
     Ok(())
+}
+
+/// How long the PINGs of another client take while batches of this size drain, with this limit on
+/// how long one may keep Redis.
+async fn pings_while_draining(
+    server: &RedisServer,
+    redis: &mut MultiplexedConnection,
+    (batch, limit): (usize, &str),
+    dir: &Path,
+) -> anyhow::Result<Latency> {
+    const AT_ONCE: usize = 100_000;
+    let mut times = vec![];
+    let mut rounds = 0;
+    while times.len() < 1_000 && rounds < 20 {
+        rounds += 1;
+        fill(redis, AT_ONCE).await?;
+        let running = Daemon::start_with(server, batch, Some(limit), None, dir)?;
+        wait_for_first(redis, AT_ONCE).await?;
+        while times.len() < 1_000 && left(redis).await? > 0 {
+            times.extend(pings_for(server.port(), Duration::from_millis(20)).await?);
+        }
+        drop(running);
+    }
+    Ok(Latency::of(times))
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mutt-remediation");
@@ -298,10 +319,9 @@ async fn drain(
     let daemon = Daemon::start(server, BATCH, collector, dir)?;
     wait_for_first(redis, messages).await?;
     let first = Instant::now();
-    let at_first: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
+    let at_first = left(redis).await?;
     loop {
-        let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
-        if left == 0 {
+        if left(redis).await? == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -319,10 +339,14 @@ async fn drain(
     })
 }
 
+/// How many messages are in the queue.
+async fn left(redis: &mut MultiplexedConnection) -> anyhow::Result<usize> {
+    Ok(redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?)
+}
+
 async fn wait_for_first(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
     loop {
-        let left: usize = redis::cmd("LLEN").arg(SOURCE).query_async(redis).await?;
-        if left < messages {
+        if left(redis).await? < messages {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_micros(500)).await;
@@ -347,6 +371,16 @@ impl Daemon {
         collector: Option<&str>,
         dir: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_with(server, batch, None, collector, dir)
+    }
+
+    fn start_with(
+        server: &RedisServer,
+        batch: usize,
+        stall_max: Option<&str>,
+        collector: Option<&str>,
+        dir: &Path,
+    ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(dir.join("daemon.log"))?;
         let mut command = Command::new(BINARY);
         command.env_clear();
@@ -354,6 +388,9 @@ impl Daemon {
             command
                 .env("OTEL_ENABLED", "true")
                 .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        }
+        if let Some(milliseconds) = stall_max {
+            command.env("REMEDIATION_STALL_MAX_MS", milliseconds);
         }
         let child = command
             .env("REDIS_HOST", "127.0.0.1")
@@ -386,6 +423,10 @@ impl Drop for Daemon {
 }
 
 async fn pings(port: u16, span: Duration) -> anyhow::Result<Latency> {
+    Ok(Latency::of(pings_for(port, span).await?))
+}
+
+async fn pings_for(port: u16, span: Duration) -> anyhow::Result<Vec<Duration>> {
     let mut redis = connect(port).await?;
     let mut times = Vec::new();
     let began = Instant::now();
@@ -395,7 +436,7 @@ async fn pings(port: u16, span: Duration) -> anyhow::Result<Latency> {
         times.push(sent.elapsed());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(Latency::of(times))
+    Ok(times)
 }
 
 fn row(name: &str, value: &str) {
