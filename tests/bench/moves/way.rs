@@ -111,11 +111,10 @@ impl Way {
             Self::Lmove => "pipelined LMOVE, no stamp, no check",
             Self::Watched => "WATCH, native pushes",
             Self::WatchedResp3 => "  in RESP3",
-            Self::WatchedAhead => "  the next read with the commit",
+            Self::WatchedAhead | Self::DigestSpliceAhead => "  the next read with the commit",
             Self::Content => "script, content compared",
             Self::Digest => "script, digests compared",
             Self::DigestSplice => "script, digests compared, spliced there",
-            Self::DigestSpliceAhead => "  the next read with the commit",
             Self::WatchedSplice => "WATCH, spliced in a script",
         }
     }
