@@ -18,9 +18,9 @@
 -- Behind them: 'compare': for each entry its bytes, and the bytes to push ('' = the same);
 --              'digest': the SHA-1 of the entry, then for each change of it the offsets of the first
 --              byte that goes and of the first that stays, and the text that comes in between
--- Returns {replayed, dead, began}, or {-1} when the tail is not what the caller saw, too few would stay or the
--- lease is somebody else's, or {-2} when KEYS[2] would be lifted too high. `began` is the time in
--- microseconds, to whoever may ask for it. From Redis 7.2 on it stands still while a script runs.
+-- Returns {replayed, dead, began}, or {-1} when the tail is not what the caller saw, too few would
+-- stay or the lease is somebody else's, or {-2} when KEYS[2] would be lifted too high. `began` is the
+-- time in microseconds, to whoever may ask for it; from Redis 7.2 on it stands still in a script.
 --
 -- A batch of which all goes nowhere is moved by the same text under '#!lua flags=allow-oom': it makes
 -- room, which is what a server at maxmemory needs, and all that it writes is its entry in the audit,

@@ -248,7 +248,12 @@ impl Queue {
             }
             Ok(_) => unexpected("clock"),
             Err(error) if error.is_answer() => error,
-            Err(error) => return Err(error),
+            Err(error) if error.reason == Reason::Timeout => return Err(error),
+            Err(error) => {
+                // The line had gone stale; what comes next is sent on a new one.
+                tracing::debug!(%error, "the time is not asked for now");
+                return Ok(());
+            }
         };
         if self.clock == Clock::ToAsk {
             tracing::info!(
@@ -425,7 +430,9 @@ impl Queue {
     async fn first_piece(&mut self, limits: Limits) -> Result<Piece, link::Error> {
         self.leave_transaction().await;
         let allowed = self.refused.is_none_or(|at| at.elapsed() >= REFUSED_FOR);
-        self.ask_for_clock().await?;
+        if self.watches {
+            self.ask_for_clock().await?;
+        }
         if self.watches && allowed {
             let mut watched = self.watch_and_read(limits).await;
             if matches!(&watched, Err(error) if error.reason == Reason::NoScript) {
