@@ -29,8 +29,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use mutt_remediation::demo::server::{RedisServer, free_port};
+use redis::ProtocolVersion;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
 use serde_json::Value;
 
 use support::{Latency, argument, message, rate, say};
@@ -172,34 +172,11 @@ async fn pings_while_draining(
 const BINARY: &str = env!("CARGO_BIN_EXE_mutt-remediation");
 
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
-    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
-    let client = Client::open(("127.0.0.1", port))?;
-    Ok(client
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await?)
+    support::connect(port, ProtocolVersion::RESP2).await
 }
 
 async fn fill(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
-    let () = redis::cmd("FLUSHALL").query_async(redis).await?;
-    for first in (0..messages).step_by(1_000) {
-        let bodies: Vec<String> = (first..messages.min(first + 1_000)).map(message).collect();
-        let _: usize = redis::cmd("LPUSH")
-            .arg(SOURCE)
-            .arg(bodies)
-            .query_async(redis)
-            .await?;
-    }
-    // What filling has left for the disk is not the business of what is measured next.
-    loop {
-        let info: String = redis::cmd("INFO")
-            .arg("persistence")
-            .query_async(redis)
-            .await?;
-        if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_pending_bio_fsync:0") {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    support::fill(redis, SOURCE, messages).await
 }
 
 /// The Python worker's loop with its log line and counter for each message, run by a python3 that

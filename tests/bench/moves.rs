@@ -26,11 +26,11 @@ mod way;
 use std::time::{Duration, Instant};
 
 use mutt_remediation::demo::server::{RedisServer, free_port};
+use redis::Client;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
 use tokio_util::sync::CancellationToken;
 
-use support::{Latency, argument, message, say};
+use support::{Latency, argument, connect, fill, message, say};
 use way::Way;
 
 const SOURCE: &str = "mutt:dlq:alerter";
@@ -113,7 +113,7 @@ async fn measure(
     batch: usize,
 ) -> anyhow::Result<Run> {
     let mut redis = connect(server.port(), way.protocol()).await?;
-    fill(&mut redis, messages).await?;
+    fill(&mut redis, SOURCE, messages).await?;
     let stop = CancellationToken::new();
     // On a thread of its own, so that what moves does not keep it waiting.
     let pinging = std::thread::spawn({
@@ -183,37 +183,4 @@ fn pings(port: u16, stop: &CancellationToken) -> anyhow::Result<Vec<Duration>> {
         std::thread::sleep(Duration::from_micros(500));
     }
     Ok(times)
-}
-
-async fn connect(port: u16, protocol: ProtocolVersion) -> anyhow::Result<MultiplexedConnection> {
-    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
-    let info = ("127.0.0.1", port).into_connection_info()?;
-    let settings = info.redis_settings().clone().set_protocol(protocol);
-    let client = Client::open(info.set_redis_settings(settings))?;
-    Ok(client
-        .get_multiplexed_async_connection_with_config(&patient)
-        .await?)
-}
-
-async fn fill(redis: &mut MultiplexedConnection, messages: usize) -> anyhow::Result<()> {
-    let () = redis::cmd("FLUSHALL").query_async(redis).await?;
-    for first in (0..messages).step_by(1_000) {
-        let bodies: Vec<String> = (first..messages.min(first + 1_000)).map(message).collect();
-        let _: usize = redis::cmd("LPUSH")
-            .arg(SOURCE)
-            .arg(bodies)
-            .query_async(redis)
-            .await?;
-    }
-    // What filling has left for the disk is not the business of what is measured next.
-    loop {
-        let info: String = redis::cmd("INFO")
-            .arg("persistence")
-            .query_async(redis)
-            .await?;
-        if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_pending_bio_fsync:0") {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

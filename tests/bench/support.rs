@@ -17,6 +17,9 @@ pub mod webhook;
 use std::fmt;
 use std::time::Duration;
 
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
+
 /// An event of about 0.9 KB, as the alerter dead-letters it.
 pub fn message(number: usize) -> String {
     let mut body = String::new();
@@ -30,6 +33,48 @@ pub fn message(number: usize) -> String {
     format!(
         r#"{{"timestamp": "2026-11-20T10:00:00Z", "hostname": "sw-{number:06}.example.net", "_correlation_id": "{seed:032x}", "message": "{body}", "_retry_count": 4, "severity": 3}}"#
     )
+}
+
+/// A connection that waits for as long as an answer takes.
+pub async fn connect(
+    port: u16,
+    protocol: ProtocolVersion,
+) -> anyhow::Result<MultiplexedConnection> {
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let info = ("127.0.0.1", port).into_connection_info()?;
+    let settings = info.redis_settings().clone().set_protocol(protocol);
+    let client = Client::open(info.set_redis_settings(settings))?;
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?)
+}
+
+/// Empties the server and puts so many messages into this list.
+pub async fn fill(
+    redis: &mut MultiplexedConnection,
+    list: &str,
+    messages: usize,
+) -> anyhow::Result<()> {
+    let () = ::redis::cmd("FLUSHALL").query_async(redis).await?;
+    for first in (0..messages).step_by(1_000) {
+        let bodies: Vec<String> = (first..messages.min(first + 1_000)).map(message).collect();
+        let _: usize = ::redis::cmd("LPUSH")
+            .arg(list)
+            .arg(bodies)
+            .query_async(redis)
+            .await?;
+    }
+    // What filling has left for the disk is not the business of what is measured next.
+    loop {
+        let info: String = ::redis::cmd("INFO")
+            .arg("persistence")
+            .query_async(redis)
+            .await?;
+        if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_pending_bio_fsync:0") {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Times that something took, in the order of their length.

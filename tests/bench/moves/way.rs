@@ -34,33 +34,24 @@ pub(super) enum Way {
     WatchedSplice,
 }
 
-const CONTENT: &str = r"#!lua
-local count = #ARGV / 2
-local tail = redis.call('LRANGE', KEYS[1], -count, -1)
-local new = {}
-for i = 1, count do
-  if tail[count + 1 - i] ~= ARGV[i] then return -1 end
-  new[i] = ARGV[count + i]
-end
+/// What a script pushes, and the trim.
+const PUSH: &str = r"
 for first = 1, count, 1000 do
   redis.call('LPUSH', KEYS[2], unpack(new, first, math.min(first + 999, count)))
 end
 redis.call('LTRIM', KEYS[1], 0, -(count + 1))
 return count";
 
-const DIGEST: &str = r"#!lua
+/// Compares what `OLD` makes of each old message with an argument; the new ones follow these.
+const COMPARED: &str = r"#!lua
 local count = #ARGV / 2
 local tail = redis.call('LRANGE', KEYS[1], -count, -1)
 local new = {}
 for i = 1, count do
-  if redis.sha1hex(tail[count + 1 - i]) ~= ARGV[i] then return -1 end
+  local entry = tail[count + 1 - i]
+  if OLD ~= ARGV[i] then return -1 end
   new[i] = ARGV[count + i]
-end
-for first = 1, count, 1000 do
-  redis.call('LPUSH', KEYS[2], unpack(new, first, math.min(first + 999, count)))
-end
-redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-return count";
+end";
 
 // The changes of a message: the offsets of the first byte that goes and the first that stays, and
 // what comes in between, as in commit.lua; ARGV[1] says how many messages there are, and whether
@@ -86,12 +77,7 @@ for i = 1, count do
   end
   pieces[#pieces + 1] = entry:sub(from + 1)
   new[i] = table.concat(pieces)
-end
-for first = 1, count, 1000 do
-  redis.call('LPUSH', KEYS[2], unpack(new, first, math.min(first + 999, count)))
-end
-redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-return count";
+end";
 
 impl Way {
     pub(super) const ALL: [Self; 9] = [
@@ -210,12 +196,12 @@ impl Way {
             return vec![push, trim, redis::cmd("EXEC")];
         }
         let script = match self {
-            Self::Content => CONTENT,
-            Self::Digest => DIGEST,
-            _ => SPLICE,
+            Self::Content => COMPARED.replace("OLD", "entry"),
+            Self::Digest => COMPARED.replace("OLD", "redis.sha1hex(entry)"),
+            _ => SPLICE.to_owned(),
         };
         let mut command = redis::cmd("EVAL");
-        command.arg(script).arg(2).arg(&[SOURCE, TARGET]);
+        command.arg(script + PUSH).arg(2).arg(&[SOURCE, TARGET]);
         let digest = |entry: &Entry| sha1_smol::Sha1::from(&entry.0).hexdigest();
         match self {
             Self::Content => {
