@@ -461,6 +461,7 @@ fn metrics_of(config: &Config, survey: &SurveyConfig) -> Result<Metrics, StartEr
     settings::keys(&config.settings).for_each(|key| metrics.settings.key(&key));
     metrics.settings.enabled(config.settings.enabled);
     metrics.survey.start_with(&survey.dlqs, &survey.queues);
+    metrics.slo.show(&config.slo.nothing(&config.settings.slo));
     Ok(metrics)
 }
 

@@ -84,7 +84,6 @@ pub async fn run(
         metrics.show(now);
         known.send_replace(Arc::new(now.clone()));
     };
-    show(&now);
     let Some(prometheus) = config.prometheus.clone() else {
         return cancel.cancelled().await;
     };
