@@ -384,17 +384,18 @@ mod tests {
     async fn falls_silent(listener: TcpListener, until: &[u8]) -> TcpStream {
         let (mut line, _) = listener.accept().await.expect("a line");
         line.write_all(b"220 hello\r\n").await.expect("written");
-        let mut said = vec![];
+        let (mut said, mut letter) = (vec![], false);
         loop {
             line.read_buf(&mut said).await.expect("read");
             if said.ends_with(until) {
                 return line;
             }
-            let answer = if said.ends_with(b"DATA\r\n") {
-                "354 go\r\n"
-            } else {
-                "250 ok\r\n"
-            };
+            // Whatever is sent may arrive in pieces: a line is answered once it is whole, a letter never.
+            if letter || !said.ends_with(b"\r\n") {
+                continue;
+            }
+            letter = said.ends_with(b"DATA\r\n");
+            let answer = if letter { "354 go\r\n" } else { "250 ok\r\n" };
             line.write_all(answer.as_bytes()).await.expect("written");
         }
     }
