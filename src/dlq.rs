@@ -170,22 +170,24 @@ pub struct Edit {
 }
 
 impl Transfer {
-    /// The bytes that arrive at the destination, in pieces: what stays, and what the stamp says.
-    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let bytes = &self.entry.0[..];
-        let ends = self.edits.iter().map(|edit| edit.range.end);
-        let kept_from = std::iter::once(0).chain(ends);
-        let kept_to = self.edits.iter().map(|edit| edit.range.start);
-        let kept = kept_from.zip(kept_to.chain([bytes.len()]));
-        let texts = self.edits.iter().map(|edit| edit.text.as_bytes());
-        kept.zip(texts.chain([&[][..]]))
-            .flat_map(|((from, to), text)| [&bytes[from..to], text])
+    /// Hands over the bytes that arrive at the destination, in pieces: what stays, and what the stamp
+    /// says.
+    pub fn each_piece(&self, mut take: impl FnMut(&[u8])) {
+        let mut from = 0;
+        for Edit { range, text } in &self.edits {
+            take(&self.entry.0[from..range.start]);
+            take(text.as_bytes());
+            from = range.end;
+        }
+        take(&self.entry.0[from..]);
     }
 
     /// How many bytes arrive at the destination.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.pieces().map(<[u8]>::len).sum()
+        let mut size = 0;
+        self.each_piece(|piece| size += piece.len());
+        size
     }
 
     /// The bytes that arrive at the destination.
@@ -194,7 +196,9 @@ impl Transfer {
         if self.edits.is_empty() {
             return Cow::Borrowed(&self.entry.0);
         }
-        Cow::Owned(self.pieces().flatten().copied().collect())
+        let mut bytes = Vec::with_capacity(self.size());
+        self.each_piece(|piece| bytes.extend_from_slice(piece));
+        Cow::Owned(bytes)
     }
 }
 

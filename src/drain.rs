@@ -350,7 +350,7 @@ impl Drain {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(interrupted(report)),
-                () = tokio::time::sleep(pause) => {}
+                () = wait(pause) => {}
             }
         }
     }
@@ -417,6 +417,16 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// Waits that long. A timer counts whole milliseconds, and would make the shortest pause, which is
+/// none, up to one long.
+async fn wait(pause: Duration) {
+    if pause.is_zero() {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(pause).await;
+    }
+}
+
 fn done(report: &Report) -> Ended {
     if report.moved() > 0 {
         Ended::Drained
@@ -438,5 +448,23 @@ fn interrupted(report: &Report) -> Ended {
         Ended::Drained
     } else {
         Ended::Interrupted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_pause_takes_no_time_and_a_pause_takes_its_own() {
+        // Within a millisecond, as a clock is nearly always.
+        tokio::time::advance(Duration::from_micros(1_500)).await;
+        let began = Instant::now();
+        for _ in 0..10 {
+            wait(Duration::ZERO).await;
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        wait(Duration::from_millis(100)).await;
+        assert!(began.elapsed() >= Duration::from_millis(100));
     }
 }

@@ -3,7 +3,7 @@
 //! A script that adds up sizes before it hands entries over costs Redis ten times the reading:
 //! each entry becomes a string that Lua hashes. `LRANGE` costs next to nothing and is bounded by
 //! count alone. So entries are measured until many in a row were small, and from then on only
-//! every eighth of those that come next is looked at before they are read.
+//! every sixteenth of those that come next is looked at before they are read.
 
 /// Up to this size an entry is small, in bytes.
 const SMALL: u64 = 16 * 1024;
@@ -12,18 +12,23 @@ const SMALL: u64 = 16 * 1024;
 const ENOUGH: u64 = 1_000;
 
 /// Entries that are read by count at once, at most.
-const PIECE: u64 = 64;
+const PIECE: u64 = 256;
+
+/// Bytes that are read by count at once, if the entries are as large as the largest ones of late.
+const BYTES: u64 = 1024 * 1024;
 
 /// One of so many is looked at beforehand.
-const STRIDE: u64 = 8;
+const STRIDE: u64 = 16;
 
 /// What recent entries tell about the next ones.
 #[derive(Debug, Default)]
 pub struct Calm {
     /// Small entries in a row.
     small: u64,
-    /// Entries behind the known ones of which every eighth was seen to be small.
+    /// Entries behind the known ones of which one in [`STRIDE`] was seen to be small.
     sampled: u64,
+    /// The largest of the last piece and of the samples behind it.
+    largest: u64,
 }
 
 impl Calm {
@@ -33,16 +38,18 @@ impl Calm {
         if self.small < ENOUGH {
             return 0;
         }
-        self.sampled.min(PIECE).min(entries)
+        let fit = BYTES / self.largest.max(1);
+        self.sampled.min(PIECE).min(fit).min(entries)
     }
 
     /// Positions behind a piece of so many entries that are to be looked at, the piece's first entry
-    /// being 1. None while entries are measured: there may be giants.
-    pub fn samples(&self, piece: u64) -> impl Iterator<Item = u64> + use<> {
+    /// being 1, so that a piece of `next` entries could follow. None while entries are measured:
+    /// there may be giants.
+    pub fn samples(&self, piece: u64, next: u64) -> impl Iterator<Item = u64> + use<> {
         let count = if self.small < ENOUGH {
             0
         } else {
-            PIECE / STRIDE
+            next.min(PIECE).div_ceil(STRIDE)
         };
         (1..=count).map(move |nth| piece + nth * STRIDE)
     }
@@ -51,6 +58,8 @@ impl Calm {
     /// is missing lies behind the list's end.
     pub fn saw(&mut self, piece: &[u64], samples: &[Option<u64>]) {
         let small = |size: &u64| *size <= SMALL;
+        let sizes = piece.iter().chain(samples.iter().flatten());
+        self.largest = sizes.copied().max().unwrap_or_default();
         if piece.iter().all(small) {
             self.small += piece.len() as u64;
         } else {
@@ -68,7 +77,7 @@ impl Calm {
 mod tests {
     use super::*;
 
-    const SAMPLES: usize = 8;
+    const SAMPLES: usize = 16;
     const GIANT: u64 = 5 * 1024 * 1024;
 
     fn calm() -> Calm {
@@ -94,7 +103,7 @@ mod tests {
             calm.saw(&[size; 1_000], &[Some(size); SAMPLES]);
             calm.piece(500)
         };
-        assert_eq!((piece(16_384), piece(16_385)), (PIECE, 0));
+        assert_eq!((piece(16_384), piece(16_385)), (64, 0));
     }
 
     #[test]
@@ -116,9 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn samples_lie_behind_the_piece_and_leave_no_gap_of_eight() {
-        let samples: Vec<u64> = calm().samples(32).collect();
-        assert_eq!(samples, [40, 48, 56, 64, 72, 80, 88, 96]);
-        assert_eq!(Calm::default().samples(32).count(), 0);
+    fn samples_lie_behind_the_piece_and_leave_no_gap_of_sixteen() {
+        let samples: Vec<u64> = calm().samples(32, 50).collect();
+        assert_eq!(samples, [48, 64, 80, 96]);
+        assert_eq!(calm().samples(32, 10_000).count(), SAMPLES);
+        assert_eq!(calm().samples(10, 10).collect::<Vec<_>>(), [26]);
+        assert_eq!(Calm::default().samples(32, 50).count(), 0);
+    }
+
+    #[test]
+    fn no_more_than_a_mebibyte_is_read_by_count_if_the_entries_stay_as_large() {
+        let mut calm = calm();
+        calm.saw(&[900, 4_097], &[Some(900); SAMPLES]);
+        assert_eq!(calm.piece(500), 255);
+        calm.saw(&[900; 2], &[Some(16_384); SAMPLES]);
+        assert_eq!(calm.piece(500), 64);
     }
 }

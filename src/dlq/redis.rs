@@ -38,9 +38,7 @@ impl ToRedisArgs for Transfer {
     /// The bytes that arrive at the destination.
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut argument = out.writer_for_next_arg();
-        for piece in self.pieces() {
-            argument.write_all(piece).expect("memory takes all bytes");
-        }
+        self.each_piece(|piece| argument.write_all(piece).expect("memory takes all bytes"));
     }
 }
 
@@ -372,7 +370,8 @@ impl Queue {
         } else {
             by_count
         };
-        for position in self.calm.samples(count) {
+        // The next batch may be as large as this one.
+        for position in self.calm.samples(count, known + left.entries) {
             pipeline.cmd("LINDEX").arg(source).arg(back(position));
         }
     }

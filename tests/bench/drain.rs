@@ -10,6 +10,8 @@
     reason = "it measures real time, in a program of its own"
 )]
 
+#[path = "drain/stall.rs"]
+mod stall;
 #[expect(
     dead_code,
     unreachable_pub,
@@ -33,6 +35,8 @@ use redis::ProtocolVersion;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
+use stall::{Held, Load};
+use support::daemon::client;
 use support::{Latency, argument, message, rate, say};
 
 const SOURCE: &str = "mutt:dlq:alerter";
@@ -55,6 +59,8 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
         "yes",
         "--appendfsync",
         "everysec",
+        "--auto-aof-rewrite-percentage",
+        "0",
     ];
     let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
     let mut redis = connect(server.port()).await?;
@@ -73,28 +79,29 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
     ] = [0.0_f64; 5];
     let mut memory = 0;
     let mut start = Duration::MAX;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         if let Some(rate) = python_loop(&server, &mut redis, dir.path(), messages / 20).await? {
             python = python.max(rate);
         }
         one_by_one = one_by_one.max(one_by_one_loop(&mut redis, messages / 10).await?);
         lmove = lmove.max(pipelined_lmove(&mut redis, messages).await?);
-        // In turns, so that what slows the machine down for a while slows both down.
-        let told = Some(collector.as_str());
-        let run = drain(&server, &mut redis, messages, told, dir.path()).await?;
-        traced = traced.max(run.rate);
-        let run = drain(&server, &mut redis, messages, None, dir.path()).await?;
-        daemon = daemon.max(run.rate);
-        memory = memory.max(run.peak_memory_kib);
-        start = start.min(run.start_to_first);
+        // In turns, so that what slows the machine down for a while slows both down, and in another
+        // order each time, because each finds what the one before has left.
+        let mut told = [Some(collector.as_str()), None];
+        if round % 2 == 1 {
+            told.reverse();
+        }
+        for told in told {
+            let run = drain(&server, &mut redis, messages, told, dir.path()).await?;
+            if told.is_some() {
+                traced = traced.max(run.rate);
+                continue;
+            }
+            daemon = daemon.max(run.rate);
+            memory = memory.max(run.peak_memory_kib);
+            start = start.min(run.start_to_first);
+        }
     }
-    let idle = pings(server.port(), Duration::from_secs(2)).await?;
-    let mut stalls = vec![];
-    for (batch, limit) in [(10, "1"), (BATCH, "1"), (10_000, "1"), (10_000, "0")] {
-        let busy = pings_while_draining(&server, &mut redis, (batch, limit), dir.path()).await?;
-        stalls.push((batch, limit, busy));
-    }
-
     row("the Python worker's loop", &rate(python));
     row(
         "the bare loop (no log, no counter) in Rust",
@@ -136,25 +143,41 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
             std::fs::metadata(BINARY)?.len() as f64 / 1_048_576.0
         ),
     );
+    tell_stalls(&server, &mut redis, dir.path()).await
+}
+
+/// Measures what other clients notice of a drain.
+async fn tell_stalls(
+    server: &RedisServer,
+    redis: &mut MultiplexedConnection,
+    dir: &Path,
+) -> anyhow::Result<()> {
+    let idle = pings(server.port(), Duration::from_secs(2)).await?;
     row("PING of another client, idle server", &idle.to_string());
-    for (batch, limit, busy) in stalls {
+    let load = Load::new()?;
+    let late = pings(server.port(), Duration::from_secs(2)).await?;
+    drop(load);
+    row("  with every core busy elsewhere", &late.to_string());
+    for (batch, limit) in [(10, "1"), (BATCH, "1"), (10_000, "1"), (10_000, "0")] {
+        let (late, held) = pings_while_draining(server, redis, (batch, limit), dir).await?;
         let bound = if limit == "0" { ", no limit" } else { "" };
         let name = format!("PING while draining, batches of {batch}{bound}");
-        row(&name, &busy.to_string());
+        row(&name, &late.to_string());
+        row("  held up by a batch, by Redis's clock", &held.to_string());
     }
     Ok(())
 }
 
 /// How long the PINGs of another client take while batches of this size drain, with this limit on
-/// how long one may keep Redis.
+/// how long one may keep Redis, and for how long they did.
 async fn pings_while_draining(
     server: &RedisServer,
     redis: &mut MultiplexedConnection,
     (batch, limit): (usize, &str),
     dir: &Path,
-) -> anyhow::Result<Latency> {
+) -> anyhow::Result<(Latency, Held)> {
     const AT_ONCE: usize = 100_000;
-    let mut times = vec![];
+    let (mut times, mut held) = (vec![], Held::default());
     let mut rounds = 0;
     while times.len() < 1_000 && rounds < 20 {
         rounds += 1;
@@ -164,9 +187,9 @@ async fn pings_while_draining(
         while times.len() < 1_000 && left(redis).await? > 0 {
             times.extend(pings_for(server.port(), Duration::from_millis(20)).await?);
         }
-        drop(running);
+        held.add(&running.metrics().await?);
     }
-    Ok(Latency::of(times))
+    Ok((Latency::of(times), held))
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mutt-remediation");
@@ -339,7 +362,11 @@ async fn collector() -> anyhow::Result<String> {
     Ok(format!("http://{address}"))
 }
 
-struct Daemon(Child);
+struct Daemon {
+    child: Child,
+    /// The port of its metrics.
+    port: u16,
+}
 
 impl Daemon {
     fn start(
@@ -369,23 +396,29 @@ impl Daemon {
         if let Some(milliseconds) = stall_max {
             command.env("REMEDIATION_STALL_MAX_MS", milliseconds);
         }
+        let port = free_port()?;
         let child = command
             .env("REDIS_HOST", "127.0.0.1")
             .env("REDIS_PORT", server.port().to_string())
             .env("REMEDIATION_BATCH_SIZE", batch.to_string())
             .env("REMEDIATION_BATCHES_PER_CYCLE", "0")
             .env("REMEDIATION_BATCH_PAUSE_MS", "0")
-            .env("METRICS_PORT_REMEDIATION", "0")
+            .env("METRICS_PORT_REMEDIATION", port.to_string())
             .env("HEALTH_PORT_REMEDIATION", "0")
             .env("API_PORT_REMEDIATION", "0")
             .stdout(log)
             .stdin(Stdio::null())
             .spawn()?;
-        Ok(Self(child))
+        Ok(Self { child, port })
+    }
+
+    async fn metrics(&self) -> anyhow::Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        Ok(client().get(url).send().await?.text().await?)
     }
 
     fn peak_memory_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.split_whitespace().next());
         Ok(number.unwrap_or_default().parse()?)
@@ -394,8 +427,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -68,6 +68,8 @@ async fn bench(messages: usize, rounds: usize, batch: usize) -> anyhow::Result<(
         "yes",
         "--appendfsync",
         "everysec",
+        "--auto-aof-rewrite-percentage",
+        "0",
     ];
     let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
     say(&format!(
