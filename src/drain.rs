@@ -160,6 +160,10 @@ struct Progress {
     look: Duration,
     /// What part of a whole batch the last one was, where it would have kept Redis for too long.
     part: f64,
+    /// The last batch was begun, and nothing of it moved.
+    in_vain: bool,
+    /// Pauses that were too short to be made.
+    owed: Duration,
 }
 
 impl Drain {
@@ -293,6 +297,8 @@ impl Drain {
             finished: false,
             look: FIRST_LOOK,
             part: 1.0,
+            in_vain: false,
+            owed: Duration::ZERO,
         };
         loop {
             self.pulse.expect_within(self.config.patience);
@@ -329,7 +335,12 @@ impl Drain {
                         return Ok(ended);
                     }
                     progress.look = FIRST_LOOK;
-                    settings.batch_pause.mul_f64(progress.part)
+                    let pause = settings.batch_pause.mul_f64(progress.part);
+                    if std::mem::take(&mut progress.in_vain) {
+                        pause.max(FIRST_LOOK)
+                    } else {
+                        pause
+                    }
                 }
                 Act::Wait(Waiting::Gate, _) => {
                     let Gate::Shut(why) = decision.gate else {
@@ -350,7 +361,7 @@ impl Drain {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(interrupted(report)),
-                () = wait(pause) => {}
+                () = wait(pause, &mut progress.owed) => {}
             }
         }
     }
@@ -417,13 +428,14 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Waits that long. A timer counts whole milliseconds, and would make the shortest pause, which is
-/// none, up to one long.
-async fn wait(pause: Duration) {
-    if pause.is_zero() {
+/// Waits that long. A timer counts whole milliseconds, and would make no pause at all one of up to a
+/// millisecond; so shorter ones are made together, when they are as long as that.
+async fn wait(pause: Duration, owed: &mut Duration) {
+    *owed += pause;
+    if *owed < Duration::from_millis(1) {
         tokio::task::yield_now().await;
     } else {
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(std::mem::take(owed)).await;
     }
 }
 
@@ -456,15 +468,20 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn no_pause_takes_no_time_and_a_pause_takes_its_own() {
+    async fn no_pause_takes_no_time_and_short_ones_are_made_together() {
         // Within a millisecond, as a clock is nearly always.
         tokio::time::advance(Duration::from_micros(1_500)).await;
         let began = Instant::now();
+        let mut owed = Duration::ZERO;
         for _ in 0..10 {
-            wait(Duration::ZERO).await;
+            wait(Duration::ZERO, &mut owed).await;
+            wait(Duration::from_micros(99), &mut owed).await;
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
-        wait(Duration::from_millis(100)).await;
-        assert!(began.elapsed() >= Duration::from_millis(100));
+        wait(Duration::from_micros(99), &mut owed).await;
+        assert!(began.elapsed() >= Duration::from_millis(1));
+        assert_eq!(owed, Duration::ZERO);
+        wait(Duration::from_millis(100), &mut owed).await;
+        assert!(began.elapsed() >= Duration::from_millis(101));
     }
 }

@@ -12,7 +12,7 @@ const SMALL: u64 = 16 * 1024;
 const ENOUGH: u64 = 1_000;
 
 /// Entries that are read by count at once, at most.
-const PIECE: u64 = 256;
+const PIECE: u64 = 128;
 
 /// Bytes that are read by count at once, if the entries are as large as the largest ones of late.
 const BYTES: u64 = 1024 * 1024;
@@ -34,11 +34,13 @@ pub struct Calm {
 impl Calm {
     /// How many entries may be read by count; 0 = they must be measured.
     #[must_use]
-    pub fn piece(&self, entries: u64) -> u64 {
+    ///
+    /// `bytes` is what may be read of them, which a piece of the least size may exceed.
+    pub fn piece(&self, entries: u64, bytes: u64) -> u64 {
         if self.small < ENOUGH {
             return 0;
         }
-        let fit = BYTES / self.largest.max(1);
+        let fit = (BYTES.min(bytes) / self.largest.max(1)).max(STRIDE);
         self.sampled.min(PIECE).min(fit).min(entries)
     }
 
@@ -77,7 +79,7 @@ impl Calm {
 mod tests {
     use super::*;
 
-    const SAMPLES: usize = 16;
+    const SAMPLES: usize = 8;
     const GIANT: u64 = 5 * 1024 * 1024;
 
     fn calm() -> Calm {
@@ -89,11 +91,14 @@ mod tests {
     #[test]
     fn a_thousand_small_entries_in_a_row_are_measured_first() {
         let mut calm = Calm::default();
-        assert_eq!(calm.piece(500), 0);
+        assert_eq!(calm.piece(500, u64::MAX), 0);
         calm.saw(&[900; 999], &[]);
-        assert_eq!(calm.piece(500), 0);
+        assert_eq!(calm.piece(500, u64::MAX), 0);
         calm.saw(&[900], &[Some(900); SAMPLES]);
-        assert_eq!((calm.piece(500), calm.piece(10)), (PIECE, 10));
+        assert_eq!(
+            (calm.piece(500, u64::MAX), calm.piece(10, u64::MAX)),
+            (PIECE, 10)
+        );
     }
 
     #[test]
@@ -101,7 +106,7 @@ mod tests {
         let piece = |size| {
             let mut calm = Calm::default();
             calm.saw(&[size; 1_000], &[Some(size); SAMPLES]);
-            calm.piece(500)
+            calm.piece(500, u64::MAX)
         };
         assert_eq!((piece(16_384), piece(16_385)), (64, 0));
     }
@@ -110,7 +115,7 @@ mod tests {
     fn nothing_is_read_by_count_that_was_not_sampled() {
         let mut calm = calm();
         calm.saw(&[900; 64], &[]);
-        assert_eq!(calm.piece(500), 0);
+        assert_eq!(calm.piece(500, u64::MAX), 0);
     }
 
     #[test]
@@ -118,9 +123,9 @@ mod tests {
         for (piece, sample) in [(900, GIANT), (GIANT, 900)] {
             let mut calm = calm();
             calm.saw(&[900, piece], &[Some(900), Some(sample), None, None]);
-            assert_eq!(calm.piece(500), 0);
+            assert_eq!(calm.piece(500, u64::MAX), 0);
             calm.saw(&[900; 999], &[Some(900); SAMPLES]);
-            assert_eq!(calm.piece(500), 0);
+            assert_eq!(calm.piece(500, u64::MAX), 0);
         }
     }
 
@@ -136,9 +141,11 @@ mod tests {
     #[test]
     fn no_more_than_a_mebibyte_is_read_by_count_if_the_entries_stay_as_large() {
         let mut calm = calm();
-        calm.saw(&[900, 4_097], &[Some(900); SAMPLES]);
-        assert_eq!(calm.piece(500), 255);
+        calm.saw(&[900, 8_193], &[Some(900); SAMPLES]);
+        assert_eq!(calm.piece(500, u64::MAX), 127);
         calm.saw(&[900; 2], &[Some(16_384); SAMPLES]);
-        assert_eq!(calm.piece(500), 64);
+        assert_eq!(calm.piece(500, u64::MAX), 64);
+        assert_eq!(calm.piece(500, 500_000), 30, "no more than may be read");
+        assert_eq!(calm.piece(500, 1), STRIDE, "but in steps that get on");
     }
 }

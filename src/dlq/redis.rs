@@ -356,7 +356,7 @@ impl Queue {
     /// What reads a piece behind the `known` entries, and looks at some of the entries behind it.
     fn add_piece(&self, pipeline: &mut Pipeline, known: u64, left: Limits) {
         let source = &self.lists.source;
-        let by_count = self.calm.piece(left.entries);
+        let by_count = self.calm.piece(left.entries, left.bytes);
         let back = |position: u64| format!("-{}", known + position);
         if by_count == 0 {
             pipeline.add_command(self.measured(known, left));
@@ -396,31 +396,37 @@ impl Queue {
         left: Limits,
     ) -> Result<Piece, link::Error> {
         let calm = std::mem::take(&mut self.calm);
-        let by_count = calm.piece(left.entries);
+        let by_count = calm.piece(left.entries, left.bytes);
         let mut answers = answers.into_iter().map(link::checked);
         let mut next = || answers.next().unwrap_or_else(|| Err(unexpected("peek")));
-        let (asked, piece) = if by_count == 0 {
+        let (asked, mut piece) = if by_count == 0 {
             (left.entries.min(PIECE), array(next()?).and_then(peeked)?)
         } else {
             let depth = next()?;
-            (by_count, by_range(depth, array(next()?)?, known, left)?)
+            (by_count, by_range(depth, array(next()?)?, known)?)
         };
-        let Peeked { depth, entries } = piece;
         let samples: Vec<Option<u64>> = answers
             .map(|sample| match sample? {
                 Value::BulkString(entry) => Ok(Some(entry.len() as u64)),
                 _ => Ok(None),
             })
             .collect::<Result<_, link::Error>>()?;
-        let sizes: Vec<u64> = entries.iter().map(size).collect();
+        // Also what does not fit: it is the next one.
+        let sizes: Vec<u64> = piece.entries.iter().map(size).collect();
+        if by_count > 0 {
+            cut(&mut piece.entries, left.bytes, usize::from(known == 0));
+        }
+        let there = asked.min(piece.depth.saturating_sub(known));
+        let full = (piece.entries.len() as u64) < there;
         // What fails above has it forgotten.
         self.calm = calm;
-        self.calm.saw(&sizes, &samples);
-        let there = asked.min(depth.saturating_sub(known));
+        // Samples begin behind all that was asked for: where less has come, nobody has looked between.
+        let gap = by_count == 0 && full;
+        self.calm.saw(&sizes, if gap { &[] } else { &samples });
         Ok(Piece {
-            full: (entries.len() as u64) < there,
-            depth,
-            entries,
+            full,
+            depth: piece.depth,
+            entries: piece.entries,
         })
     }
 
@@ -787,26 +793,25 @@ fn array(answer: Value) -> Result<Vec<Value>, link::Error> {
     }
 }
 
-/// What fits of a piece that was read by its count, youngest first.
-fn by_range(
-    depth: Value,
-    range: Vec<Value>,
-    known: u64,
-    left: Limits,
-) -> Result<Peeked, link::Error> {
+/// A piece that was read by its count, youngest first.
+fn by_range(depth: Value, range: Vec<Value>, known: u64) -> Result<Peeked, link::Error> {
     let range = range.into_iter().rev();
     let mut piece = peeked(std::iter::once(depth).chain(range).collect())?;
     // An entry may have arrived between the two commands.
     let fresh = usize::try_from(piece.depth.saturating_sub(known)).unwrap_or(usize::MAX);
     piece.entries.truncate(fresh);
-    let mut bytes = 0;
-    let fit = piece.entries.iter().take_while(|entry| {
-        bytes += size(entry);
-        bytes <= left.bytes
-    });
-    let fit = fit.count().max(usize::from(known == 0));
-    piece.entries.truncate(fit);
     Ok(piece)
+}
+
+/// Leaves what fits into so many bytes, and in any case so many entries.
+fn cut(entries: &mut Vec<Entry>, most: u64, least: usize) {
+    let mut bytes = 0;
+    let fit = entries.iter().take_while(|entry| {
+        bytes += size(entry);
+        bytes <= most
+    });
+    let fit = fit.count().max(least);
+    entries.truncate(fit);
 }
 
 fn size(entry: &Entry) -> u64 {
@@ -960,5 +965,48 @@ impl Script {
             }
             answer => answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const GIANT: usize = 200_000;
+
+    /// A queue that has read many small entries, and a piece of it that is of these sizes, oldest
+    /// first, with small ones behind.
+    fn read(sizes: &[usize], bytes: u64) -> (Queue, Piece) {
+        let config = Config::load(std::iter::empty()).expect("no settings are good settings");
+        let lists = Lists {
+            source: "source".into(),
+            target: "target".into(),
+            dead: "dead".into(),
+        };
+        let mut queue = Queue::new(config.redis, lists);
+        queue.calm.saw(&[900; 1_000], &[Some(900); 8]);
+        let entries = sizes.len() as u64;
+        let limits = Limits { entries, bytes };
+        let youngest_first = sizes.iter().rev();
+        let range = youngest_first.map(|size| Value::BulkString(vec![b'x'; *size]));
+        let depth = Value::Int(entries.cast_signed());
+        let mut answers = vec![depth, Value::Array(range.collect())];
+        answers.extend((0..8).map(|_| Value::BulkString(vec![b'x'; 900])));
+        let piece = queue.piece(answers, 0, limits);
+        (queue, piece.expect("a piece"))
+    }
+
+    #[test]
+    fn what_is_read_by_count_and_does_not_fit_has_all_measured_again() {
+        let (queue, piece) = read(&[900, 900, GIANT, GIANT, 900], 100_000);
+        assert_eq!((piece.entries.len(), piece.full), (2, true));
+        assert_eq!(queue.calm.piece(500, u64::MAX), 0);
+    }
+
+    #[test]
+    fn a_giant_that_is_the_oldest_comes_alone() {
+        let (_, piece) = read(&[GIANT, 900], 100_000);
+        assert_eq!((size_of(&piece.entries), piece.full), (200_000, true));
     }
 }

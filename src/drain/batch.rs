@@ -99,10 +99,12 @@ impl Drain {
             Committed::Conflict => {
                 self.metrics.failed(CONFLICT);
                 progress.conflicts += 1;
+                progress.in_vain = true;
             }
             // Others have filled it since it was looked at.
             Committed::Full => {
                 self.outlook.measure_again();
+                progress.in_vain = true;
                 return Ok(None);
             }
         }

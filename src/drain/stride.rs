@@ -30,7 +30,7 @@ impl Stride {
     #[must_use]
     pub fn moved(mut self, messages: u64, busy: Duration, most: Duration) -> Self {
         let before = self.limit();
-        if messages < before / 2 && busy <= most {
+        if messages < before / 2 && busy <= most.mul_f64(PART) {
             // What a batch costs besides its messages has a small one look dear.
             return self;
         }

@@ -4,28 +4,37 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// Keeps every core busy with nothing until it is dropped.
-pub(super) struct Load(Arc<AtomicBool>);
+pub(super) struct Load {
+    ended: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Load {
     pub(super) fn new() -> anyhow::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
-        for _ in 0..std::thread::available_parallelism()?.get() {
+        let cores = std::thread::available_parallelism()?.get();
+        let threads = (0..cores).map(|_| {
             let ended = ended.clone();
             std::thread::spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
-            });
-        }
-        Ok(Self(ended))
+            })
+        });
+        let threads = threads.collect();
+        Ok(Self { ended, threads })
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.ended.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -50,6 +59,9 @@ impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |bound: &str| self.0.get(bound).copied().unwrap_or_default();
         let all = count("+Inf");
+        if all == 0.0 {
+            return f.write_str("not measured");
+        }
         let share = |bound| 100.0 * count(bound) / all;
         let (one, two) = (share("0.001"), share("0.002"));
         write!(
