@@ -113,6 +113,7 @@ sbom: ## what the binary is made of, as CycloneDX, target/sbom/mutt-remediation.
 
 deb: ## a Debian package of the release binary and its unit, below target/debian
 	@.ci/setup deb
+	python3 .ci/licences.py
 	PATH="$$PWD/target/ci/tools/bin:$$PATH" cargo deb --locked --output target/debian/
 
 licences: ## what the binary is made of and under which licences, target/licences/THIRD-PARTY.txt

@@ -18,7 +18,6 @@ OUTWARDS = {
     ("app.kubernetes.io/name=redis", "TCP", 26379),
     ("192.0.2.1/32", "TCP", 443),
     (PROMETHEUS, "TCP", 9090),
-    ("monitoring/app.kubernetes.io/name=opentelemetry-collector", "TCP", 4317),
     ("monitoring/app.kubernetes.io/name=opentelemetry-collector", "TCP", 4318),
 }
 RECEIVERS = {

@@ -32,10 +32,9 @@ pub struct Calm {
 }
 
 impl Calm {
-    /// How many entries may be read by count; 0 = they must be measured.
+    /// How many entries may be read by count; 0 = they must be measured. `bytes` is what may be read
+    /// of them, which a piece of the least size may exceed.
     #[must_use]
-    ///
-    /// `bytes` is what may be read of them, which a piece of the least size may exceed.
     pub fn piece(&self, entries: u64, bytes: u64) -> u64 {
         if self.small < ENOUGH {
             return 0;

@@ -109,7 +109,7 @@ async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
     );
     row("pipelined LMOVE, no stamp, no check", &rate(lmove));
     row(
-        &format!("mutt-remediation, batches of {BATCH}"),
+        &format!("mutt-remediation, batches of up to {BATCH}"),
         &rate(daemon),
     );
     if python > 0.0 {
