@@ -37,7 +37,7 @@ use serde_json::Value;
 
 use stall::{Held, Load};
 use support::daemon::client;
-use support::{Latency, argument, message, rate, say};
+use support::{Latency, argument, message, rate, say, server};
 
 const SOURCE: &str = "mutt:dlq:alerter";
 const TARGET: &str = "mutt:ingest_queue";
@@ -52,17 +52,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn bench(messages: usize, rounds: usize) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let aof = [
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "everysec",
-        "--auto-aof-rewrite-percentage",
-        "0",
-    ];
-    let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
+    let server = server(dir.path()).await?;
     let mut redis = connect(server.port()).await?;
     say(&format!(
         "{messages} messages of {} bytes, AOF everysec, best of {rounds} rounds",

@@ -25,12 +25,12 @@ mod way;
 
 use std::time::{Duration, Instant};
 
-use mutt_remediation::demo::server::{RedisServer, free_port};
+use mutt_remediation::demo::server::RedisServer;
 use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tokio_util::sync::CancellationToken;
 
-use support::{Latency, argument, connect, fill, message, say};
+use support::{Latency, argument, connect, fill, message, say, server};
 use way::Way;
 
 const SOURCE: &str = "mutt:dlq:alerter";
@@ -61,17 +61,7 @@ struct Run {
 
 async fn bench(messages: usize, rounds: usize, batch: usize) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let aof = [
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "everysec",
-        "--auto-aof-rewrite-percentage",
-        "0",
-    ];
-    let server = RedisServer::start(dir.path(), free_port()?, &aof).await?;
+    let server = server(dir.path()).await?;
     say(&format!(
         "{messages} messages of {} bytes in batches of {batch}, AOF everysec, best of {rounds} rounds, PINGs of all",
         message(0).len()

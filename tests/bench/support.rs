@@ -15,10 +15,12 @@ pub mod wait;
 pub mod webhook;
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
+use mutt_remediation::demo::server::{RedisServer, free_port};
 
 /// An event of about 0.9 KB, as the alerter dead-letters it.
 pub fn message(number: usize) -> String {
@@ -33,6 +35,21 @@ pub fn message(number: usize) -> String {
     format!(
         r#"{{"timestamp": "2026-11-20T10:00:00Z", "hostname": "sw-{number:06}.example.net", "_correlation_id": "{seed:032x}", "message": "{body}", "_retry_count": 4, "severity": 3}}"#
     )
+}
+
+/// A server that syncs its append-only file each second, and never rewrites it unasked.
+pub async fn server(dir: &Path) -> anyhow::Result<RedisServer> {
+    let settings = [
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+        "--auto-aof-rewrite-percentage",
+        "0",
+    ];
+    RedisServer::start(dir, free_port()?, &settings).await
 }
 
 /// A connection that waits for as long as an answer takes.
